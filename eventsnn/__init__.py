@@ -1,0 +1,102 @@
+"""Exact event-driven spiking neural networks: closed-form spike times, hand-derived gradients, no clock.
+
+Everything named in `__all__` is available as ``eventsnn.NAME``. What needs a compiler or a picture library is loaded
+when its name is first used, so that ``import eventsnn`` is light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from eventsnn.connections import Dense
+from eventsnn.decoding import decode_first_spike
+from eventsnn.encoding import encode_latency
+from eventsnn.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    EventSNNError,
+    MissingDependencyError,
+    SimulationError,
+    ValidationError,
+)
+from eventsnn.network import Layer, Sequential
+from eventsnn.neurons import LIF
+from eventsnn.spikes import Spikes, concatenate
+
+if TYPE_CHECKING:
+    from eventsnn import datasets, plotting
+    from eventsnn.gradients import check_gradients, loss_and_grad
+    from eventsnn.simulation import Result, simulate
+    from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
+    from eventsnn.training.optimizers import SGD, Adam
+    from eventsnn.training.regularizers import SilentHinge, WeightBumping
+    from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
+    from eventsnn.training.trainer import Trainer
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LIF",
+    "SGD",
+    "Adam",
+    "CheckpointError",
+    "ConfigError",
+    "Constant",
+    "CosineDecay",
+    "DataError",
+    "Dense",
+    "EventSNNError",
+    "ExponentialDecay",
+    "FirstSpikeCrossEntropy",
+    "FirstSpikeMSE",
+    "Layer",
+    "MissingDependencyError",
+    "MultiStepDecay",
+    "Result",
+    "Sequential",
+    "ShiftInvariantMSE",
+    "SilentHinge",
+    "SimulationError",
+    "Spikes",
+    "StepDecay",
+    "Trainer",
+    "ValidationError",
+    "WeightBumping",
+    "check_gradients",
+    "concatenate",
+    "datasets",
+    "decode_first_spike",
+    "encode_latency",
+    "loss_and_grad",
+    "plotting",
+    "simulate",
+]
+
+# Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
+_LAZY = {
+    "eventsnn.gradients": ("check_gradients", "loss_and_grad"),
+    "eventsnn.simulation": ("Result", "simulate"),
+    "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
+    "eventsnn.training.optimizers": ("SGD", "Adam"),
+    "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
+    "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),
+    "eventsnn.training.trainer": ("Trainer",),
+}
+_HOMES = {name: module for module, names in _LAZY.items() for name in names}
+_SUBMODULES = ("datasets", "plotting")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"eventsnn.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'eventsnn' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value  # found directly from now on
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

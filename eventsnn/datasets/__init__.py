@@ -1,0 +1,20 @@
+"""Data sets encoded as spikes: one loader per file, each returns a `Dataset`."""
+
+from eventsnn.datasets.bars import load_bars
+from eventsnn.datasets.base import Dataset, Split
+from eventsnn.datasets.files import data_path
+from eventsnn.datasets.mnist import load_mnist
+from eventsnn.datasets.xor import load_xor
+from eventsnn.datasets.yin_yang import generate_yin_yang, load_yin_yang, yin_yang_class
+
+__all__ = [
+    "Dataset",
+    "Split",
+    "data_path",
+    "generate_yin_yang",
+    "load_bars",
+    "load_mnist",
+    "load_xor",
+    "load_yin_yang",
+    "yin_yang_class",
+]

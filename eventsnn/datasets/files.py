@@ -1,0 +1,59 @@
+"""Where the shipped data files are, and whether they are whole."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from pathlib import Path
+
+from eventsnn.errors import DataError
+
+__all__ = ["SHIPPED", "data_path"]
+
+#: sha256 of each shipped file; data/README.md says where they come from
+SHIPPED = {
+    "mnist.npz": "fb7a5fe1299ec263c94f93f9d4da93701acf7b0ffb46eec71450105808405a3a",
+}
+
+
+def data_path(name: str) -> Path:
+    """Path of a data file that eventsnn ships, checked against its sha256 once per process.
+
+    Parameters
+    ----------
+    name : str
+        A key of `SHIPPED`.
+
+    Returns
+    -------
+    Path
+        In an installed wheel ``eventsnn/_data/NAME``, in a checkout (editable installs too) ``data/NAME``.
+
+    Raises
+    ------
+    DataError
+        Unknown name, or the file is missing or damaged.
+    """
+    if name not in SHIPPED:
+        raise DataError(f"data_path: eventsnn ships no {name!r}, only {', '.join(sorted(SHIPPED))}")
+    package = Path(__file__).resolve().parents[1]
+    places = [package / "_data" / name, package.parent / "data" / name]
+    for place in places:
+        if place.is_file():
+            _verify(place, SHIPPED[name])
+            return place
+    raise DataError(
+        f"{name}: missing, looked for {' and '.join(map(str, places))}; reinstall eventsnn, restore the file "
+        "(git checkout data), or give the loader a path of your own or download=True"
+    )
+
+
+@functools.cache  # an exception is not cached: a repaired file is looked at again
+def _verify(path: Path, sha256: str) -> None:
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise DataError(
+            f"{path}: damaged, sha256 is {found}, expected {sha256}; reinstall eventsnn or restore the file "
+            "(git checkout data)"
+        )

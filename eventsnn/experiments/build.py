@@ -1,0 +1,153 @@
+"""From a configuration to the things it describes: data set, network, loss, optimiser, trainer."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eventsnn.connections import Dense
+from eventsnn.datasets import Dataset, load_bars, load_mnist, load_xor, load_yin_yang
+from eventsnn.experiments.schema import Config, WeightInit
+from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
+
+if TYPE_CHECKING:
+    from eventsnn.training.trainer import Trainer
+
+__all__ = ["build_dataset", "build_loss", "build_network", "build_optimizer", "build_schedule", "build_silent"]
+__all__ += ["build_trainer", "n_threads"]
+
+
+def build_dataset(config: Config) -> Dataset:
+    """Load or generate the data set; times are in the unit of the network's tau_syn."""
+    options = config.dataset.model_dump(exclude={"name"})
+    options["tau_syn"] = config.network.tau_syn
+    match config.dataset.name:
+        case "yin_yang":
+            return load_yin_yang(**options)
+        case "xor":
+            return load_xor(**options)
+        case "bars":
+            return load_bars(**options)
+        case "mnist":
+            return load_mnist(28, **options)
+        case "mnist_16x16":
+            return load_mnist(16, **options)
+
+
+def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential:
+    """The network with its initial weights, drawn from a stream of the seed that nothing else uses."""
+    network = config.network
+    neuron = LIF(
+        tau_mem=network.tau_mem,
+        tau_syn=network.tau_syn,
+        v_threshold=network.v_threshold,
+        v_reset=network.v_leak,
+        v_leak=network.v_leak,
+        max_spikes=1,
+    )
+    rng = np.random.default_rng(_seeds(config)[0])
+    sizes = [n_inputs, *network.hidden, n_outputs]
+    parts: list[Dense | LIF] = []
+    for n_pre, n_post, init in zip(sizes[:-1], sizes[1:], _inits(config), strict=True):
+        by_fan_in = init.scale == "fan_in"
+        mean = init.mean / n_pre if by_fan_in else init.mean
+        std = init.std / float(np.sqrt(n_pre)) if by_fan_in else init.std
+        weight = Dense.normal(n_pre, n_post, mean=mean, std=std, rng=rng).weight
+        parts += [Dense(weight.astype(config.training.dtype)), neuron]
+    return Sequential(parts)
+
+
+def build_trainer(config: Config, network: Sequential, *, threads: int | None = None) -> Trainer:
+    """The trainer of a network, at epoch 0; its random stream is independent of the initial weights."""
+    from eventsnn.training.trainer import Trainer
+
+    training = config.training
+    return Trainer(
+        network,
+        build_loss(config),
+        build_optimizer(config),
+        seed=int(_seeds(config)[1].generate_state(1, np.uint64)[0] >> 1),
+        schedule=build_schedule(config),
+        silent=build_silent(config),
+        batch_size=training.batch_size,
+        max_dw_norm=training.max_dw_norm,
+        min_slope=training.min_slope,
+        time_noise=training.time_noise * config.network.tau_syn,
+        n_threads=n_threads(config) if threads is None else threads,
+    )
+
+
+def build_loss(config: Config) -> Any:
+    """The loss on first spike times."""
+    from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
+
+    loss = config.training.loss
+    kinds = {
+        "cross_entropy": FirstSpikeCrossEntropy,
+        "mse": FirstSpikeMSE,
+        "shift_invariant_mse": ShiftInvariantMSE,
+    }
+    return kinds[loss.name](**loss.model_dump(exclude={"name"}))
+
+
+def build_optimizer(config: Config) -> Any:
+    """The optimiser, with its first learning rate."""
+    from eventsnn.training.optimizers import SGD, Adam
+
+    optimizer = config.training.optimizer
+    kinds = {"sgd": SGD, "adam": Adam}
+    return kinds[optimizer.name](config.training.learning_rate, **optimizer.model_dump(exclude={"name"}))
+
+
+def build_schedule(config: Config) -> Any:
+    """The schedule of the learning rate."""
+    from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
+
+    schedule = config.training.schedule
+    match schedule.name:
+        case "constant":
+            return Constant()
+        case "step":
+            return StepDecay(step=schedule.step, gamma=schedule.gamma)
+        case "multi_step":
+            return MultiStepDecay(milestones=schedule.milestones, gamma=schedule.gamma)
+        case "exponential":
+            return ExponentialDecay(gamma=schedule.gamma)
+        case "cosine":
+            return CosineDecay(config.training.epochs, minimum=schedule.minimum, warmup=schedule.warmup)
+
+
+def build_silent(config: Config) -> Any:
+    """What wakes silent hidden neurons; None for nothing."""
+    from eventsnn.training.regularizers import SilentHinge, WeightBumping
+
+    silent = config.training.silent
+    if silent.name == "none":
+        return None
+    kind = SilentHinge if silent.name == "hinge" else WeightBumping
+    return kind(**silent.model_dump(exclude={"name"}))
+
+
+def n_threads(config: Config) -> int:
+    """Threads to use; the configuration's null means all cores that this process may use."""
+    if config.training.threads is not None:
+        return config.training.threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _seeds(config: Config) -> list[np.random.SeedSequence]:
+    """Independent streams: initial weights, training."""
+    return np.random.SeedSequence(config.training.seed).spawn(2)
+
+
+def _inits(config: Config) -> list[WeightInit]:
+    """The initialisation of each layer, output last."""
+    init = config.network.weight_init
+    if isinstance(init, tuple):
+        return list(init)
+    return [init.hidden] * len(config.network.hidden) + [init.output]

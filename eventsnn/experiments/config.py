@@ -1,0 +1,188 @@
+"""Reading and writing configurations: YAML 1.2, read by a loader that cannot build objects, checked by the schema."""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from eventsnn.errors import ConfigError
+from eventsnn.experiments.config_errors import describe_errors
+from eventsnn.experiments.schema import Config
+from eventsnn.training.files import reason
+
+__all__ = ["builtin_text", "dump_config", "list_configs", "load_config", "with_overrides"]
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a built-in configuration or a YAML file.
+
+    Parameters
+    ----------
+    name_or_path : str or path
+        A built-in name (see `list_configs`), or a file. A built-in name wins over a file of the same name;
+        write ``./mnist`` for the file.
+    overrides : mapping, optional
+        Values that replace those of the file, by dotted path: ``{"training.epochs": 5}``.
+
+    Raises
+    ------
+    ConfigError
+        No such file, no valid YAML (with line and column), a doubled, unknown or missing key, a wrong type, or a
+        value out of range; the message names the path (``training.learning_rate``) and the nearest valid key.
+    """
+    source = str(name_or_path)
+    if source in list_configs():
+        text, where = builtin_text(source), f"built-in configuration {source!r}"
+    else:
+        text, where = _read_file(Path(name_or_path)), source
+    return _checked(_apply(_parse(text, where), overrides, where), where)
+
+
+def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
+    """The configuration with some values replaced, by dotted path, and checked again."""
+    where = f"configuration {config.name!r}"
+    return _checked(_apply(_plain(config), overrides, where), where)
+
+
+def dump_config(config: Config) -> str:
+    """Complete YAML text of a configuration, defaults included; `load_config` reads the same values back."""
+    stream = io.StringIO()
+    yaml = _yaml()
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(_plain(config), stream)
+    return stream.getvalue()
+
+
+def list_configs() -> dict[str, str]:
+    """Names of the built-in configurations, each with its first comment line, in alphabetical order."""
+    found = {}
+    for file in _configs_folder().iterdir():
+        if file.name.endswith(".yaml"):
+            first = file.read_text(encoding="utf-8").partition("\n")[0]
+            found[file.name.removesuffix(".yaml")] = first.lstrip("# ") if first.startswith("#") else ""
+    return dict(sorted(found.items()))
+
+
+def builtin_text(name: str) -> str:
+    """The YAML text of a built-in configuration, comments included."""
+    known = list_configs()
+    if name not in known:
+        raise ConfigError(f"no built-in configuration {name!r}{_suggestion(name)}")
+    text: str = (_configs_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+    return text
+
+
+# -- steps --------------------------------------------------------------------------------------------------------
+
+
+def _configs_folder() -> Any:
+    return resources.files("eventsnn.experiments") / "configs"
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)  # pure: YAML 1.2, where 1e-3 is a number and `on` a string
+
+
+def _suggestion(name: str) -> str:
+    known = list(list_configs())
+    stem = os.path.basename(name).removesuffix(".yaml").removesuffix(".yml")
+    close = difflib.get_close_matches(stem, known, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"{hint}; built-in configurations: {', '.join(known)}"
+
+
+def _read_file(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        what = "no such file" if path.suffix in _SUFFIXES else "neither a built-in configuration nor a file"
+        raise ConfigError(f"{path}: {what}{_suggestion(str(path))}") from None
+    except IsADirectoryError:
+        hint = ""
+        if (path / "config.yaml").is_file():
+            hint = f"; it is a run folder: eventsnn continue {path} EPOCH goes on with it, eventsnn train "
+            hint += f"{path / 'config.yaml'} starts anew"
+        raise ConfigError(f"{path}: is a folder, not a configuration file{hint}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text (byte {error.start}); is it a YAML file?") from None
+    except (OSError, ValueError) as error:
+        why = reason(error) if isinstance(error, OSError) else str(error)
+        raise ConfigError(f"{path}: cannot be read ({why})") from error
+
+
+def _parse(text: str, where: str) -> dict[str, Any]:
+    try:
+        data = _yaml().load(text)
+    except YAMLError as error:
+        raise ConfigError(f"{where}: {_yaml_problem(error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: lists or mappings are nested too deeply") from error
+    except (ValueError, OverflowError) as error:
+        raise ConfigError(f"{where}: a value cannot be understood ({error})") from error
+    if not isinstance(data, dict):
+        found = "it is empty" if data is None else f"got {type(data).__name__}"
+        raise ConfigError(f"{where}: a configuration must be a mapping of keys to values, {found}")
+    return data
+
+
+def _yaml_problem(error: YAMLError) -> str:
+    """ruamel's finding in one line, with line and column counted from 1."""
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    if "'\\t'" in problem:
+        problem = "a tab cannot be used here; indent with spaces"
+    context = getattr(error, "context", None)
+    if context and "duplicate" not in problem:
+        problem = f"{problem} ({context})"
+    return f"{place}{problem}"
+
+
+def _apply(data: dict[str, Any], overrides: Mapping[str, Any] | None, where: str) -> dict[str, Any]:
+    """A copy of `data` with the overrides set; what is not a valid path is left for the schema to refuse."""
+    result = dict(data)
+    for path, value in (overrides or {}).items():
+        *parents, last = path.split(".")
+        target = result
+        for key in parents:
+            inner = target.get(key, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{where}: {path} cannot be set, {key!r} is not a mapping")
+            target[key] = dict(inner)
+            target = target[key]
+        target[last] = value
+    return result
+
+
+def _checked(data: dict[str, Any], where: str) -> Config:
+    try:
+        return Config.model_validate(data)
+    except ValidationError as error:
+        lines = describe_errors(error, data, Config)
+    except RecursionError as error:
+        raise ConfigError(f"{where}: lists or mappings are nested too deeply") from error
+    separator = "\n  " if len(lines) > 1 else " "
+    raise ConfigError(f"{where}:{separator}" + "\n  ".join(lines))
+
+
+def _plain(value: Any) -> Any:
+    """Models and tuples as dicts and lists."""
+    if isinstance(value, Config):
+        value = value.model_dump()
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,231 @@
+"""Run experiments: train, continue, test and picture a run folder. The command line is a thin layer over this."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eventsnn.datasets import Dataset
+from eventsnn.errors import CheckpointError, ValidationError
+from eventsnn.experiments.build import build_dataset, build_network, build_trainer
+from eventsnn.experiments.config import load_config, with_overrides
+from eventsnn.experiments.run_folder import RunFolder
+from eventsnn.experiments.schema import Config
+from eventsnn.experiments.session import RunResult, Session, TrainingInterrupted, write_report
+from eventsnn.training.checkpoint import clean_up
+
+if TYPE_CHECKING:
+    from eventsnn.training.trainer import Trainer
+
+__all__ = ["InferenceResult", "RunResult", "TrainingInterrupted", "continue_run", "evaluate", "inference", "train"]
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """Result of one savepoint on the test set."""
+
+    path: Path
+    epoch: int
+    test_loss: float
+    test_accuracy: float
+    n_silent_outputs: int
+
+
+def train(
+    config: Config | str | Path,
+    out: Path | str = "runs",
+    *,
+    epochs: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+    plots: bool = True,
+) -> RunResult:
+    """Train a configuration in a new run folder.
+
+    Parameters
+    ----------
+    config : Config, str or path
+        A configuration, the name of a built-in one, or a YAML file.
+    out : path
+        Folder in which the run folder is made.
+    epochs, seed, threads : int, optional
+        Replace ``training.epochs``, ``training.seed`` and ``training.threads`` of the configuration.
+    progress : bool
+        Print what happens, with a progress bar.
+    plots : bool
+        Draw pictures: the curve while training, all others at the end.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    ConfigError, DataError
+        The configuration or the data cannot be used.
+    CheckpointError
+        The run folder cannot be written.
+    TrainingInterrupted
+        Ctrl-C (a KeyboardInterrupt); all finished epochs are saved.
+    """
+    given = {"training.epochs": epochs, "training.seed": seed, "training.threads": threads}
+    overrides: dict[str, Any] = {path: value for path, value in given.items() if value is not None}
+    config = with_overrides(config, overrides) if isinstance(config, Config) else load_config(config, overrides)
+    data_file = getattr(config.dataset, "path", None)
+    if data_file is not None:  # the run can then be continued from anywhere
+        config = with_overrides(config, {"dataset.path": os.path.abspath(os.path.expanduser(data_file))})
+    dataset, trainer = _build(config)
+    run = RunFolder.create(config, Path(out))
+    with run.locked():
+        session = Session(run, config, dataset, trainer, progress, plots)
+        session.save()  # epoch 0: a run that is killed in its first epoch can be continued, too
+        return session.run_to_end()
+
+
+def continue_run(
+    run: Path | str,
+    epoch: int | None = None,
+    *,
+    epochs: int | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+    plots: bool = True,
+) -> RunResult:
+    """Go on with a run from a savepoint; the outcome has the same bits as that of a run that never stopped.
+
+    Parameters
+    ----------
+    run : path
+        The run folder.
+    epoch : int, optional
+        Savepoint to go on from; default the latest one. Savepoints of later epochs are moved into a folder
+        ``savepoints/superseded_<time>/``, and their epochs are dropped from metrics.json.
+    epochs : int, optional
+        New total number of epochs; it is written into the run's config.yaml. A cosine schedule stretches over it.
+    threads, progress, plots
+        As for `train`; any number of threads gives the same bits.
+
+    Raises
+    ------
+    CheckpointError
+        Not a run folder, no such savepoint (those there are are listed), a damaged one, one of another network, or
+        one beyond the last epoch.
+    ConfigError
+        The run's config.yaml is damaged.
+    TrainingInterrupted
+        Ctrl-C (a KeyboardInterrupt); all finished epochs are saved.
+    """
+    folder = RunFolder.open(run)
+    old_config = folder.read_config()
+    config = old_config if epochs is None else with_overrides(old_config, {"training.epochs": epochs})
+    with folder.locked():
+        _clean_up(folder)
+        start, state = folder.read_state(epoch)
+        if start > config.training.epochs:
+            raise CheckpointError(
+                f"{folder.path}: the savepoint is of epoch {start}, beyond the last one, {config.training.epochs}; "
+                f"give more with --epochs, or use another savepoint"
+            )
+        dataset, trainer = _build(config, threads)
+        _load(trainer, state, folder, start)
+        session = Session(folder, config, dataset, trainer, progress, plots)
+        session.saved_epoch = start
+        session.say(f"continuing after epoch {start} of {config.training.epochs}")
+        session.note_versions()
+        if config != old_config:
+            folder.write_config(config)
+        session.write_metrics()
+        moved = folder.set_aside_after(start)
+        if moved is not None:
+            session.say(f"savepoints of later epochs are now in {moved}")
+        return session.run_to_end()
+
+
+def inference(
+    run: Path | str, epoch: int | None = None, *, threads: int | None = None, progress: bool = True
+) -> InferenceResult:
+    """Loss and accuracy of a savepoint on the test set; of the latest savepoint by default.
+
+    Raises
+    ------
+    CheckpointError, ConfigError, DataError
+        The run folder, the savepoint or the data cannot be used.
+    """
+    folder, epoch, _, dataset, trainer = _reopen(run, epoch, threads)
+    metrics = trainer.evaluate(dataset.test)
+    result = InferenceResult(
+        folder.path, epoch, float(metrics.loss), float(metrics.accuracy), int(metrics.n_silent_outputs)
+    )
+    if progress:
+        print(
+            f"{folder.path}, epoch {epoch}, {len(dataset.test)} test samples of {dataset.name} ({dataset.origin}): "
+            f"accuracy {100 * result.test_accuracy:.2f} %, loss {result.test_loss:.6g}, "
+            f"{result.n_silent_outputs} without an output spike"
+        )
+    return result
+
+
+def evaluate(
+    run: Path | str, epoch: int | None = None, *, threads: int | None = None, progress: bool = True
+) -> list[Path]:
+    """Draw all pictures of a savepoint (default: the latest) into the run's plots/ folder; returns their paths.
+
+    Raises
+    ------
+    CheckpointError, ConfigError, DataError
+        The run folder, the savepoint or the data cannot be used.
+    EventSNNError
+        A picture could not be drawn; the others are written.
+    """
+    folder, epoch, config, dataset, trainer = _reopen(run, epoch, threads)
+    if progress:
+        print(f"drawing the pictures of {folder.path}, epoch {epoch}", flush=True)
+    written = write_report(folder, config, dataset, trainer, threads)
+    if progress:
+        print("\n".join(str(path) for path in written))
+    return written
+
+
+# -- pieces -------------------------------------------------------------------------------------------------------
+
+
+def _build(config: Config, threads: int | None = None) -> tuple[Dataset, Trainer]:
+    dataset = build_dataset(config)
+    network = build_network(config, dataset.n_inputs, dataset.n_classes)
+    return dataset, build_trainer(config, network, threads=threads)
+
+
+def _reopen(run: Path | str, epoch: int | None, threads: int | None) -> tuple[RunFolder, int, Config, Dataset, Trainer]:
+    """A run at one of its savepoints, for reading."""
+    folder = RunFolder.open(run)
+    config = folder.read_config()
+    epoch, state = folder.read_state(epoch)
+    dataset, trainer = _build(config, threads)
+    _load(trainer, state, folder, epoch)
+    return folder, epoch, config, dataset, trainer
+
+
+def _load(trainer: Trainer, state: dict[str, Any], folder: RunFolder, epoch: int) -> None:
+    try:
+        trainer.load_state_dict(state)
+    except (ValidationError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder.savepoint(epoch)}: does not fit {folder.config_file} ({error}); was config.yaml changed, or the "
+            "savepoint written by another version?"
+        ) from error
+    if trainer.epoch != epoch:
+        raise CheckpointError(
+            f"{folder.savepoint(epoch)}: holds the state of epoch {trainer.epoch}; rename it to epoch_{trainer.epoch}"
+        )
+
+
+def _clean_up(folder: RunFolder) -> None:
+    try:
+        folder.savepoints.mkdir(exist_ok=True)
+        folder.plots.mkdir(exist_ok=True)
+        clean_up(folder.savepoints)
+    except OSError as error:
+        raise CheckpointError(f"{folder.path}: cannot be written ({error.strerror})") from error

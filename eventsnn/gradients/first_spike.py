@@ -1,0 +1,235 @@
+"""Exact gradients of losses on first spike times, backwards through a chain of first-spike layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsnn._validation import index_array
+from eventsnn.errors import ValidationError
+from eventsnn.kernels.constants import InputEvents
+from eventsnn.kernels.gather import gather_events
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import check_inputs
+from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
+from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.spikes import Spikes
+
+if TYPE_CHECKING:
+    from eventsnn.training.losses import FirstSpikeLoss
+
+__all__ = ["BlockGradient", "Gradients", "loss_and_grad"]
+
+
+@dataclass
+class BlockOutcome:
+    """What one block of samples gives besides its weight gradients."""
+
+    losses: NDArray[np.float64]
+    predictions: NDArray[np.int64]
+    silent_counts: list[NDArray[np.int64]]
+    n_clipped: int
+    d_inputs: NDArray[np.float64] | None
+
+
+class BlockGradient:
+    """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side."""
+
+    def __init__(self, network: Sequential, d_weights: list[NDArray[np.floating]]) -> None:
+        require_first_spike(network)
+        self.network = network
+        self.runners: list[LayerRunner] = make_runners(network)
+        self.d_weights = d_weights
+        self.tau_syn = network.layers[-1].neuron.tau_syn
+
+    def run(
+        self,
+        events: InputEvents,
+        labels: NDArray[np.int64],
+        loss: FirstSpikeLoss,
+        *,
+        hidden_hinge: list[tuple[NDArray[np.bool_], float]] | None = None,
+        output_hinge: float = 0.0,
+        max_norm: float = np.inf,
+        min_slope: float = 0.0,
+        want_inputs: bool = False,
+        first_sample: int = 0,
+    ) -> BlockOutcome:
+        """Add the block's weight gradients to `d_weights`.
+
+        hidden_hinge : per hidden layer, which neurons are pushed when silent, and the strength
+        min_slope : floor for |dv/dt| tau_mem/theta at a spike in 1/(dv/dt); bounds the gradients of grazing spikes
+        want_inputs : also give the gradient with respect to the input neurons' (only) spike times
+        """
+        for runner in self.runners:
+            events = runner.forward(events, first_sample)
+        times = self.runners[-1].record.time
+        labels_ok = np.arange(labels.size)
+        silent_counts = [np.isinf(runner.record.time).sum(axis=0) for runner in self.runners]
+        predictions = np.where(np.isfinite(times).any(axis=1), times.argmin(axis=1), -1)
+        losses, d_first = loss.value_and_grad(times, labels, self.tau_syn)
+        n_clipped = 0
+        d_inputs = None
+        for k in range(len(self.runners) - 1, -1, -1):
+            runner = self.runners[k]
+            height = self._spike_heights(runner, d_first, min_slope)
+            if k == len(self.runners) - 1:
+                if output_hinge > 0.0 and silent_counts[k].any():
+                    pushed = np.zeros(times.shape, dtype=bool)
+                    pushed[labels_ok, labels] = np.isinf(times[labels_ok, labels])
+                    losses += self._add_hinge(runner, pushed, pushed.any(axis=0), output_hinge, height)
+            elif hidden_hinge is not None and hidden_hinge[k][0].any():
+                wanted, strength = hidden_hinge[k]
+                pushed = np.isinf(runner.record.time) & wanted
+                losses += self._add_hinge(runner, pushed, wanted, strength, height)
+            if k > 0:
+                d_first = np.empty((labels.size, runner.n_pre))
+            elif want_inputs:
+                d_inputs = d_first = np.empty((labels.size, runner.n_pre))
+            n_clipped += runner.backward(
+                height, max_norm, self.d_weights[k], d_first if k > 0 or want_inputs else None
+            )
+        return BlockOutcome(losses, predictions, silent_counts, n_clipped, d_inputs)
+
+    @staticmethod
+    def _spike_heights(runner: LayerRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
+        """-dL/dT / slope where a neuron fired and something flows, else 0."""
+        slope = runner.record.slope
+        if min_slope > 0.0:
+            slope = np.maximum(slope, min_slope * runner.slope_unit)
+        flows = (d_first != 0.0) & np.isfinite(runner.record.time)
+        height = np.zeros(d_first.shape)
+        np.divide(-d_first, slope, out=height, where=flows)
+        return height
+
+    @staticmethod
+    def _add_hinge(runner: LayerRunner, pushed: Any, wanted: Any, strength: float, height: Any) -> Any:
+        """Add d(hinge)/du to `height`; returns the hinge of each sample."""
+        peaks = runner.peaks(wanted)
+        theta = runner.theta
+        reachable = pushed & (peaks > 0.0)
+        height[reachable] = (np.zeros_like(height) - strength / theta)[reachable]
+        return strength * np.where(pushed, 1.0 - peaks / theta, 0.0).sum(axis=1)
+
+
+def require_first_spike(network: Sequential) -> None:
+    """Raise unless every neuron fires at most once."""
+    for layer in network.layers:
+        if layer.neuron.max_spikes != 1:
+            raise ValidationError(
+                f"first-spike gradients need neurons that fire at most once: population {layer.name!r} has "
+                f"max_spikes={layer.neuron.max_spikes}; build it with LIF(..., max_spikes=1)"
+            )
+
+
+def check_targets(network: Sequential, spikes: Spikes, targets: ArrayLike) -> NDArray[np.int64]:
+    """Labels as int64, or raise."""
+    labels = index_array("targets", targets, network.n_outputs, "number of outputs")
+    if labels.size != spikes.n_samples:
+        raise ValidationError(f"targets: {labels.size} labels for {spikes.n_samples} samples")
+    if labels.size == 0:
+        raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
+    return labels
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Derivatives of the mean loss over the samples.
+
+    Attributes
+    ----------
+    parameters : by name as in `Sequential.parameters`
+    input_times : shape (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none)
+    """
+
+    parameters: dict[str, NDArray[np.floating]]
+    input_times: NDArray[np.float64]
+
+
+def loss_and_grad(
+    network: Sequential,
+    spikes: Spikes,
+    targets: ArrayLike,
+    loss: FirstSpikeLoss,
+    *,
+    method: Literal["first_spike"] = "first_spike",
+    silent_strength: float = 0.0,
+    n_threads: int = 1,
+) -> tuple[float, Gradients]:
+    """Mean loss over the samples and its exact gradient.
+
+    Parameters
+    ----------
+    network : chain of layers whose neurons fire at most once
+    spikes : input, at most one spike per input neuron for `Gradients.input_times` to be meaningful
+    targets : class of each sample, shape (n_samples,)
+    loss : a loss on first spike times
+    method : "first_spike", the closed-form gradient
+    silent_strength : strength of the hinge on the peak potential of *every* silent neuron, hidden or the right output
+    n_threads : threads over blocks of samples; the result does not depend on it
+
+    Returns
+    -------
+    (loss, gradients)
+
+    Raises
+    ------
+    ValidationError
+        Inputs or targets that do not fit, an empty batch, neurons without the one-spike limit, an unknown method.
+    SimulationError
+        The membrane potential is not finite.
+
+    Notes
+    -----
+    dT/dw = -k(T - t_j)/(dv/dt), dT/dt_j = w k'(T - t_j)/(dv/dt) (Goeltz et al. 2021); exact while no spike appears or
+    vanishes. A silent neuron passes nothing but its hinge.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eventsnn import Dense, FirstSpikeCrossEntropy, LIF, Sequential, Spikes, loss_and_grad
+    >>> net = Sequential([Dense(np.full((2, 2), 3.0)), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    >>> value, grad = loss_and_grad(net, Spikes([0, 0], [0, 1], [0.1, 0.4], n_samples=1, n_neurons=2), [0],
+    ...                             FirstSpikeCrossEntropy(xi=1.0))
+    >>> round(value, 6), grad.parameters["output.weight"].shape
+    (0.693147, (2, 2))
+    """
+    if method != "first_spike":
+        raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike'")
+    check_inputs(network, spikes)
+    labels = check_targets(network, spikes, targets)
+    blocks = sample_blocks(spikes.n_samples)
+    source = input_events(spikes)
+    d_blocks = [[np.zeros_like(w) for w in network.weights] for _ in blocks]
+    hinge = [(np.ones(layer.n_neurons, dtype=bool), silent_strength) for layer in network.layers[:-1]]
+
+    def work(k: int) -> BlockOutcome:
+        start, stop = blocks[k]
+        return BlockGradient(network, d_blocks[k]).run(
+            block_events(source, np.arange(start, stop)), labels[start:stop], loss,
+            hidden_hinge=hinge if silent_strength > 0 else None, output_hinge=silent_strength,
+            want_inputs=True, first_sample=start,
+        )  # fmt: skip
+
+    with BlockPool(n_threads) as pool:
+        outcomes = pool.map(work, range(len(blocks)))
+    value = float(np.concatenate([o.losses for o in outcomes]).mean())
+    parameters = {}
+    for k, name in enumerate(network.parameters()):
+        total = d_blocks[0][k]
+        for other in d_blocks[1:]:
+            total = total + other[k]
+        parameters[name] = total / total.dtype.type(labels.size)
+    d_inputs = np.concatenate([o.d_inputs for o in outcomes if o.d_inputs is not None]) / labels.size
+    return value, Gradients(parameters, d_inputs)
+
+
+def block_events(source: InputEvents, chosen: NDArray[np.int64]) -> InputEvents:
+    """A copy of the events of the samples `chosen`."""
+    n_events = int((source.offsets[chosen + 1] - source.offsets[chosen]).sum())
+    block = InputEvents(np.empty(chosen.size + 1, np.int64), np.empty(n_events, np.int64), np.empty(n_events))
+    gather_events(source, chosen, block)
+    return block

@@ -1,0 +1,125 @@
+"""What the layer kernels take: small named tuples of scalars and arrays, so that signatures stay readable.
+
+Words used by all layer kernels. Times inside a sample are measured from a running reference time, s = t - t_ref, in
+the warped form x = (1 - exp(-delta s))/delta with delta = 1/tau_syn - 1/tau_mem (`flow.warp`). Between two events
+
+    v - v_inf = exp(-s/tau_mem) (p + q x)
+
+so an input of weight w at s_j is two multiply-adds, ``q += w gain_j`` and ``p += w cross_j`` with
+``gain_j = exp(s_j/tau_syn)/tau_mem`` and ``cross_j = -gain_j x_j``, and the threshold test is one,
+``p + q x > theta exp(s/tau_mem)``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: status codes of the kernels
+STATUS_OK = 0
+STATUS_NOT_FINITE = 1
+STATUS_BUFFER_FULL = 2
+
+#: A new reference time is taken once s exceeds this many of the shorter time constant: exp(20) leaves float32 (and
+#: its squares in gradients) far from overflow, and typical windows of a few time constants never pay for a move.
+REFERENCE_SPAN = 20.0
+
+#: `LayerConstants.max_spikes` of neurons without a limit
+NO_LIMIT = 2**62
+
+
+class LayerConstants(NamedTuple):
+    """Shared neuron parameters of a layer, all float64 but `family` and `max_spikes`.
+
+    theta = v_threshold - v_inf > 0; reset_jump = v_threshold - v_reset > 0; t_end: spikes after it are not emitted.
+    """
+
+    tau_mem: float
+    tau_syn: float
+    delta: float
+    theta: float
+    reset_jump: float
+    t_end: float
+    family: int
+    max_spikes: int
+
+
+class NeuronConstants(NamedTuple):
+    """Parameters of every neuron of a layer, arrays of shape (n_post,), for the neuron-wise kernels."""
+
+    tau_mem: NDArray[np.float64]
+    tau_syn: NDArray[np.float64]
+    v_threshold: NDArray[np.float64]
+    v_reset: NDArray[np.float64]
+    v_leak: NDArray[np.float64]
+    t_refrac: NDArray[np.float64]
+    i_bias: NDArray[np.float64]
+    t_end: float
+    max_spikes: int
+
+
+class Factors(NamedTuple):
+    """Per-event factors of the input spikes of a block (see `event_factors`), each of shape (n_events,).
+
+    gain, cross, x_next and rise have the dtype of the weights, reference is float64.
+    """
+
+    gain: NDArray[np.floating]
+    cross: NDArray[np.floating]
+    #: warped time of the next event, relative to this event's reference; its own where it is the sample's last
+    x_next: NDArray[np.floating]
+    #: exp(s/tau_mem) of the event itself
+    rise: NDArray[np.floating]
+    #: reference time of each event (float64)
+    reference: NDArray[np.float64]
+
+
+class SpikeRecord(NamedTuple):
+    """The event of each neuron through which its loss gradient flows, each of shape (n_samples, n_post).
+
+    For a first-spike neuron that is its spike; for a silent one it may be its highest peak (`layer_peaks`).
+    time (float64): inf where there is none; the other entries are then undefined. decay_mem = exp(-s/tau_mem) and
+    warped = x(s), from the reference time of the last causal event. slope: dv/dt at a spike (> 0); at a peak minus
+    dv/dt on its left (0 inside an interval, < 0 at a kink). These three have the dtype of the weights. causal_end
+    (int32): the input events before it are offsets[sample] : causal_end.
+    """
+
+    time: NDArray[np.float64]
+    decay_mem: NDArray[np.floating]
+    warped: NDArray[np.floating]
+    slope: NDArray[np.floating]
+    causal_end: NDArray[np.int32]
+
+
+class FoundSpikes(NamedTuple):
+    """First spikes of one sample whose times are still to be solved: coefficients, interval, neuron, last event.
+
+    decay, root: scratch of the solver. All of shape (n_post,), float64, but neurons and events (int64).
+    """
+
+    p: NDArray[np.float64]
+    q: NDArray[np.float64]
+    s_low: NDArray[np.float64]
+    s_high: NDArray[np.float64]
+    decay: NDArray[np.float64]
+    root: NDArray[np.float64]
+    neurons: NDArray[np.int64]
+    events: NDArray[np.int64]
+
+
+class InputEvents(NamedTuple):
+    """Input spikes of a block of samples in canonical order: sample b has the events offsets[b] : offsets[b + 1]."""
+
+    offsets: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    times: NDArray[np.float64]
+
+
+class OutputEvents(NamedTuple):
+    """Output buffers of the forward kernels, same layout; neurons and times have room for `capacity` events."""
+
+    offsets: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    times: NDArray[np.float64]

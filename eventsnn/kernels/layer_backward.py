@@ -1,0 +1,164 @@
+"""Backward pass of a layer with shared parameters: the gradient of a spike time is of rank two in (input, neuron).
+
+With u = v - v_inf at the neuron's event (its spike, or its highest peak when it stayed silent)
+
+    du/dw_j = exp(-S/tau_mem) (gain_j X + cross_j)                     for the causal inputs j
+    du/dt_j = -w_j (exp(-S/tau_syn) gain_j - exp(-S/tau_mem) (gain_j X + cross_j)/tau_mem)
+
+and dT/d(.) = -(du/d(.))/slope for a spike; a peak's voltage has du/d(.) itself (its time drops out: the slope is zero
+there; a kink moves with the input that makes it, at the slope on its left). So with h = -dL/dT/slope or dL/du:
+
+    dL/dw_j += gain_j a_n + cross_j b_n,        a = h exp(-S/tau_mem) X,  b = h exp(-S/tau_mem)
+    dL/dt_j += w_j (gain_j c_n + cross_j d_n),  c = a/tau_mem - h exp(-S/tau_syn),  d = b/tau_mem
+
+Events are taken from late to early; a neuron's coefficients are switched on at its last causal input, so no causal
+test is made per synapse.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from eventsnn.kernels.flow import synaptic_kernel
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _add_rank_two(d_row, a, b, gain, cross):
+    for n in range(d_row.size):
+        d_row[n] += a[n] * gain + b[n] * cross
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+def _dot_rank_two(row, c, d, gain, cross):
+    along_gain, along_cross = row.dtype.type(0.0), row.dtype.type(0.0)
+    for n in range(row.size):
+        along_gain += row[n] * c[n]
+        along_cross += row[n] * d[n]
+    return gain * along_gain + cross * along_cross
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _move_reference_back(a, b, shift, tau_mem, tau_syn, delta):
+    """Transpose of the forward pass's move: coefficients for inputs measured from a reference earlier by `shift`."""
+    keep = a.dtype.type(math.exp(-shift / tau_mem))
+    mix = a.dtype.type(synaptic_kernel(shift, tau_mem, tau_syn, delta))
+    fade = a.dtype.type(math.exp(-shift / tau_syn))
+    for n in range(a.size):
+        a[n] = a[n] * fade + b[n] * mix
+        b[n] *= keep
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _clip_scale(constants, events, factors, record, height, b, latest, by_event, following, max_norm):
+    """min(1, max_norm / norm of this sample's weight gradient), from running sums over the events: no matrix is made.
+
+    sum_j (gain_j a + cross_j b)^2 over the causal inputs needs only the sums of gain^2, gain cross and cross^2.
+    """
+    tau_mem, tau_syn, delta = constants.tau_mem, constants.tau_syn, constants.delta
+    gain_gain, gain_cross, cross_cross, total = 0.0, 0.0, 0.0, 0.0
+    start = events.offsets[b]
+    for k in range(start, latest):
+        if k > start and factors.reference[k] != factors.reference[k - 1]:
+            shift = factors.reference[k] - factors.reference[k - 1]
+            keep, fade = math.exp(-shift / tau_mem), math.exp(-shift / tau_syn)
+            mix = synaptic_kernel(shift, tau_mem, tau_syn, delta)
+            cross_cross = keep * keep * cross_cross + 2.0 * keep * mix * gain_cross + mix * mix * gain_gain
+            gain_cross = fade * (keep * gain_cross + mix * gain_gain)
+            gain_gain *= fade * fade
+        gain, cross = np.float64(factors.gain[k]), np.float64(factors.cross[k])
+        gain_gain += gain * gain
+        gain_cross += gain * cross
+        cross_cross += cross * cross
+        n = by_event[k - start]
+        while n >= 0:
+            y = height[b, n] * np.float64(record.decay_mem[b, n])
+            x = np.float64(record.warped[b, n])
+            total += y * y * (x * x * gain_gain + 2.0 * x * gain_cross + cross_cross)
+            n = following[n]
+    norm = math.sqrt(max(total, 0.0))
+    return max_norm / norm if norm > max_norm else 1.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def layer_backward(constants, weight, events, factors, record, height, max_norm, work, d_weight, d_times):
+    """Gradients of a block; returns the number of samples whose weight gradient was clipped.
+
+    Parameters
+    ----------
+    constants, weight, events, factors, record : as in the forward pass
+    height : float64, (n_samples, n_post); h above, 0 where nothing flows
+    max_norm : bound on the Frobenius norm of each sample's weight gradient; inf for none
+    work : weight.dtype, (4, n_post)
+    d_weight : weight.dtype, (n_pre, n_post); added to
+    d_times : float64, (n_events,) overwritten with dL/dt of each input event; of size 0 when not wanted
+    """
+    n_post = weight.shape[1]
+    want_times = d_times.size > 0
+    a, b_, c, d = work[0], work[1], work[2], work[3]
+    n_clipped = 0
+    zero = weight.dtype.type(0.0)
+    offsets, neurons = events.offsets, events.neurons
+    gain, cross, references = factors.gain, factors.cross, factors.reference
+    decay_mem, warped, slope, causal_end = record.decay_mem, record.warped, record.slope, record.causal_end
+    longest = 0
+    for b in range(offsets.size - 1):
+        longest = max(longest, offsets[b + 1] - offsets[b])
+    by_event = np.empty(longest, np.int64)  # neurons by last causal event: heads of linked lists
+    following = np.empty(n_post, np.int64)
+    for b in range(offsets.size - 1):
+        start, end = offsets[b], offsets[b + 1]
+        if want_times:
+            d_times[start:end] = 0.0
+        by_event[: end - start] = -1
+        latest = start
+        for n in range(n_post):
+            a[n] = b_[n] = c[n] = d[n] = zero
+            if height[b, n] != 0.0:
+                last = causal_end[b, n] - 1 - start
+                following[n] = by_event[last]
+                by_event[last] = n
+                latest = max(latest, start + last + 1)
+                if want_times and slope[b, n] < 0.0:
+                    d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
+        scale = 1.0
+        if max_norm < np.inf:
+            scale = _clip_scale(
+                constants, events, factors, record, height, b, latest, by_event, following, max_norm
+            )
+            n_clipped += scale < 1.0
+        for k in range(latest - 1, start - 1, -1):
+            if k + 1 < latest and references[k + 1] != references[k]:
+                shift = references[k + 1] - references[k]
+                _move_reference_back(a, b_, shift, constants.tau_mem, constants.tau_syn, constants.delta)
+                if want_times:
+                    _move_reference_back(c, d, shift, constants.tau_mem, constants.tau_syn, constants.delta)
+            n = by_event[k - start]
+            while n >= 0:
+                x = np.float64(warped[b, n])
+                flow = height[b, n] * np.float64(decay_mem[b, n])
+                a[n], b_[n] = flow * x * scale, flow * scale
+                if want_times:
+                    # exp(-S/tau_syn) = exp(-S/tau_mem) (1 - delta X)
+                    c[n] = flow * (x / constants.tau_mem - (1.0 - constants.delta * x))
+                    d[n] = flow / constants.tau_mem
+                n = following[n]
+            j = neurons[k]
+            _add_rank_two(d_weight[j], a, b_, gain[k], cross[k])
+            if want_times:
+                d_times[k] += _dot_rank_two(weight[j], c, d, gain[k], cross[k])
+    return n_clipped
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def event_to_neuron_gradient(events, d_times, d_first):
+    """Scatter dL/dt of a layer's input events to the first spike times of the layer before, (n_samples, n_pre).
+
+    Only the first event of a neuron carries the gradient: later ones do not exist for first-spike neurons.
+    """
+    d_first[:, :] = 0.0
+    for b in range(events.offsets.size - 1):
+        for k in range(events.offsets[b], events.offsets[b + 1]):
+            d_first[b, events.neurons[k]] = d_times[k]

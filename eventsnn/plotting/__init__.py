@@ -1,0 +1,73 @@
+"""Pictures of training, weights, spikes and voltages; every function returns a matplotlib `Figure`.
+
+The functions draw on figures of their own (no pyplot, no global state, no window), so they work headless and in
+threads. With `path` the picture is also written, atomically. matplotlib is imported on first use of a name.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from eventsnn.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from eventsnn.plotting.classification import plot_confusion_matrix
+    from eventsnn.plotting.history import plot_history
+    from eventsnn.plotting.report import write_report
+    from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
+    from eventsnn.plotting.traces import plot_traces
+    from eventsnn.plotting.weights import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
+    from eventsnn.plotting.yin_yang import (
+        plot_yin_yang_hidden_times,
+        plot_yin_yang_map,
+        plot_yin_yang_output_times,
+    )
+    from eventsnn.plotting.yin_yang_plane import yin_yang_first_times
+
+__all__ = [
+    "plot_confusion_matrix",
+    "plot_history",
+    "plot_raster",
+    "plot_receptive_fields",
+    "plot_sorted_output_times",
+    "plot_traces",
+    "plot_weight_histograms",
+    "plot_weight_matrices",
+    "plot_yin_yang_hidden_times",
+    "plot_yin_yang_map",
+    "plot_yin_yang_output_times",
+    "write_report",
+    "yin_yang_first_times",
+]
+
+_HOMES = {
+    "plot_confusion_matrix": "classification",
+    "plot_history": "history",
+    "plot_raster": "spikes",
+    "plot_receptive_fields": "weights",
+    "plot_sorted_output_times": "spikes",
+    "plot_traces": "traces",
+    "plot_weight_histograms": "weights",
+    "plot_weight_matrices": "weights",
+    "plot_yin_yang_hidden_times": "yin_yang",
+    "plot_yin_yang_map": "yin_yang",
+    "plot_yin_yang_output_times": "yin_yang",
+    "write_report": "report",
+    "yin_yang_first_times": "yin_yang_plane",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        raise MissingDependencyError(f"plotting.{name} needs matplotlib: pip install matplotlib") from error
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

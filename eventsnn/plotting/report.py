@@ -1,0 +1,224 @@
+"""All pictures of a trained network that apply, written into a run folder."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn._validation import number
+from eventsnn.decoding import decode_first_spike
+from eventsnn.errors import EventSNNError, ValidationError
+from eventsnn.plotting.classification import plot_confusion_matrix
+from eventsnn.plotting.history import plot_history
+from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
+from eventsnn.plotting.style import check_index
+from eventsnn.plotting.traces import plot_traces
+from eventsnn.plotting.weights import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
+from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang_map, plot_yin_yang_output_times
+from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
+
+if TYPE_CHECKING:
+    from eventsnn.datasets.base import Dataset
+    from eventsnn.network import Sequential
+    from eventsnn.simulation import Result
+
+__all__ = ["write_report"]
+
+_BLOCK = 1000  # test samples simulated at a time: bounds the memory for hidden spikes
+_MIN_PIXELS = 64  # inputs from which a square input is taken for an image
+
+
+def write_report(
+    folder: Path,
+    network: Sequential,
+    dataset: Dataset,
+    history: Sequence[Mapping[str, Any] | Any],
+    *,
+    encoding: Mapping[str, Any] | None = None,
+    sample: int = 0,
+    n_threads: int = 1,
+) -> list[Path]:
+    """Draw every picture that applies into ``folder/plots/`` as PNG.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    network : Sequential
+        The trained network.
+    dataset : Dataset
+        Its test part is simulated once for the confusion matrix and the sorted output times.
+    history : sequence of mappings or dataclasses
+        As for `plot_history`; empty: no curve.
+    encoding : mapping, optional
+        How values became times, for the Yin-Yang maps: `t_early`, `t_late`, `bias_time` in units of tau_syn, as in the
+        dataset section of a configuration (other keys are ignored). Without it there are no maps.
+    sample : int
+        Test sample of the raster and the traces.
+    n_threads : int
+        Threads of the simulations.
+
+    Returns
+    -------
+    list of Path
+        The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
+        (inputs that form a square of at least 8 x 8), sorted_output_times, raster, traces; for the data set "yin_yang"
+        also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+
+    Raises
+    ------
+    ValidationError
+        An empty test part, a sample out of range, an encoding that does not fit.
+    EventSNNError
+        Some pictures failed: all others are written, and the message names each failure.
+    """
+    if len(dataset.test) == 0:
+        raise ValidationError("write_report.dataset: the test part is empty")
+    check_index("write_report.sample", sample, len(dataset.test), "n_test")
+    report = _Report(network, dataset, history, encoding, sample, n_threads)
+    written, failed = [], []
+    first_error: Exception | None = None
+    for name, draw in report.pictures():
+        path = Path(folder) / "plots" / f"{name}.png"
+        try:
+            draw(path)
+        except Exception as error:
+            failed.append(f"{path.name} ({type(error).__name__}: {error})")
+            first_error = first_error or error
+        else:
+            written.append(path)
+    if failed:
+        raise EventSNNError(
+            f"write_report: {len(failed)} of {len(failed) + len(written)} pictures failed: {'; '.join(failed)}"
+        ) from first_error
+    return written
+
+
+class _Report:
+    """What the pictures share; simulations run when first needed."""
+
+    def __init__(
+        self, network: Sequential, dataset: Dataset, history: Sequence[Any], encoding: Mapping[str, Any] | None,
+        sample: int, n_threads: int,
+    ) -> None:  # fmt: skip
+        self.network, self.dataset, self.history = network, dataset, history
+        self.sample, self.n_threads = sample, n_threads
+        self.plane: FirstTimes | None = None
+        if dataset.name == "yin_yang" and encoding is not None:
+            self.plane = _plane(network, encoding, n_threads)
+
+    def pictures(self) -> list[tuple[str, Callable[[Path], Any]]]:
+        """Stable names and what draws them, cheap ones first."""
+        network, name = self.network, self.dataset.name
+        pictures: list[tuple[str, Callable[[Path], Any]]] = []
+        if len(self.history) > 0:
+            pictures.append(("curve", lambda path: plot_history(self.history, title=name, path=path)))
+        pictures += [
+            ("confusion_matrix", self.confusion_matrix),
+            ("weight_histograms", lambda path: plot_weight_histograms(network, title=name, path=path)),
+            ("weight_matrices", lambda path: plot_weight_matrices(network, title=name, path=path)),
+        ]
+        if network.n_inputs >= _MIN_PIXELS and math.isqrt(network.n_inputs) ** 2 == network.n_inputs:
+            pictures.append(("receptive_fields", lambda path: plot_receptive_fields(network, title=name, path=path)))
+        pictures += [
+            ("sorted_output_times", self.sorted_output_times),
+            ("raster", self.raster),
+            ("traces", self.traces),
+        ]
+        if self.plane is not None:
+            pictures += [
+                ("yin_yang_map", self.yin_yang_map),
+                ("yin_yang_output_times", self.yin_yang_output_times),
+                ("yin_yang_hidden_times", self.yin_yang_hidden_times),
+            ]
+        return pictures
+
+    @property
+    def output(self) -> str:
+        return self.network.layers[-1].name
+
+    @property
+    def tau_syn(self) -> float:
+        """Unit of times, of the last population; its median where the neurons differ."""
+        return float(np.median(self.network.layers[-1].neuron.tau_syn))
+
+    @cached_property
+    def test_times(self) -> NDArray[np.float64]:
+        """First output spike times of the test part."""
+        from eventsnn.simulation import simulate
+
+        spikes = self.dataset.test.spikes
+        blocks = []
+        for start in range(0, spikes.n_samples, _BLOCK):
+            result = simulate(self.network, spikes[start : start + _BLOCK], n_threads=self.n_threads)
+            blocks.append(result.first_times(self.output))
+        return np.concatenate(blocks)
+
+    @cached_property
+    def one(self) -> Result:
+        """The chosen sample alone."""
+        from eventsnn.simulation import simulate
+
+        return simulate(self.network, self.dataset.test.spikes[self.sample])
+
+    def confusion_matrix(self, path: Path) -> None:
+        test = self.dataset.test
+        predictions = decode_first_spike(self.test_times)
+        plot_confusion_matrix(test.labels, predictions, self.dataset.class_names, title=self.dataset.name, path=path)
+
+    def sorted_output_times(self, path: Path) -> None:
+        names = self.dataset.class_names
+        title = f"{self.dataset.name}: first output spikes of {len(self.dataset.test)} test samples"
+        plot_sorted_output_times(
+            self.test_times, self.dataset.test.labels, names, self.tau_syn, title=title, path=path
+        )  # fmt: skip
+
+    def raster(self, path: Path) -> None:
+        label = int(self.dataset.test.labels[self.sample])
+        names = self.dataset.class_names
+        title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
+        plot_raster(self.one, label=label, class_names=names, title=title, path=path)
+
+    def traces(self, path: Path) -> None:
+        names = self.dataset.class_names
+        label = names[int(self.dataset.test.labels[self.sample])]
+        title = f"{self.dataset.name}, test sample {self.sample}, true class {label}: {self.output} neurons"
+        plot_traces(self.one, self.output, neuron_names=names, title=title, path=path)
+
+    def yin_yang_map(self, path: Path) -> None:
+        assert self.plane is not None
+        test, names = self.dataset.test, self.dataset.class_names
+        plot_yin_yang_map(
+            self.plane, test.values, None if test.values is None else test.labels, name=self.output,
+            class_names=names, path=path,
+        )  # fmt: skip
+
+    def yin_yang_output_times(self, path: Path) -> None:
+        assert self.plane is not None
+        names = self.dataset.class_names
+        plot_yin_yang_output_times(self.plane, self.tau_syn, name=self.output, class_names=names, path=path)
+
+    def yin_yang_hidden_times(self, path: Path) -> None:
+        assert self.plane is not None
+        plot_yin_yang_hidden_times(self.plane, self.tau_syn, name=self.network.layers[0].name, path=path)
+
+
+def _plane(network: Sequential, encoding: Mapping[str, Any], n_threads: int) -> FirstTimes:
+    where = "write_report.encoding"
+    missing = [key for key in ("t_early", "t_late") if key not in encoding]
+    if missing:
+        raise ValidationError(f"{where}: {' and '.join(missing)} missing, got {sorted(encoding)}")
+    bias = encoding.get("bias_time")
+    return yin_yang_first_times(
+        network,
+        t_early=number(f"{where}.t_early", encoding["t_early"], at_least=0),
+        t_late=number(f"{where}.t_late", encoding["t_late"], at_least=0),
+        bias_time=None if bias is None else number(f"{where}.bias_time", bias, at_least=0),
+        n_threads=n_threads,
+    )

@@ -1,0 +1,290 @@
+"""Spikes: sorted output times over a test set, raster of one sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
+
+from eventsnn.decoding import decode_first_spike
+from eventsnn.errors import ValidationError
+from eventsnn.plotting.style import (
+    BLUE,
+    GRAY,
+    LABEL_SIZE,
+    LIGHT_GRAY,
+    ORANGE,
+    RED,
+    SMALL_SIZE,
+    TICK_SIZE,
+    check_class_names,
+    check_first_times,
+    check_index,
+    check_labels,
+    finish,
+    integer_ticks,
+    new_figure,
+    note,
+    style_axes,
+    time_unit,
+)
+
+if TYPE_CHECKING:
+    from eventsnn.simulation import Result
+
+__all__ = ["plot_raster", "plot_sorted_output_times"]
+
+#: marks of `plot_sorted_output_times`, in the order of its legend
+_MARKS = {
+    "correct output, first": (BLUE, "o"),
+    "correct output, beaten": (ORANGE, "o"),
+    "other outputs": ("#b9bdc4", "o"),
+    "correct output, silent": (RED, "x"),
+    "other output, silent": (GRAY, "|"),
+}
+
+
+def plot_sorted_output_times(
+    first_times: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    tau_syn: float = 1.0,
+    *,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Figure:
+    """First output spikes, one panel per class, samples sorted by the spike time of the correct neuron.
+
+    Parameters
+    ----------
+    first_times : array_like, shape (n_samples, n_classes)
+        First spike time of each output neuron, inf where it is silent.
+    labels : array_like of int, shape (n_samples,)
+        True classes.
+    class_names : sequence of str, optional
+        Default the class numbers.
+    tau_syn : float
+        Synaptic time constant, in the unit of `first_times`; the unit of the time axis.
+    title, path : optional
+
+    Returns
+    -------
+    Figure
+        Blue: the correct neuron where it wins; orange: where another output spikes first or at the same time with a
+        lower index; grey: the other outputs. Silent neurons lie in the band at the top, a silent correct one as a
+        red cross.
+
+    Raises
+    ------
+    ValidationError
+        No samples, arrays of different length, labels out of range, NaN or negative times, tau_syn not > 0.
+    """
+    where = "plot_sorted_output_times"
+    times = check_first_times(f"{where}.first_times", first_times)
+    n_samples, n_classes = times.shape
+    true = check_labels(f"{where}.labels", labels, n_classes)
+    names = check_class_names(f"{where}.class_names", class_names, n_classes)
+    unit = time_unit(where, tau_syn)
+    if true.size != n_samples:
+        raise ValidationError(f"{where}: first_times has {n_samples} samples but there are {true.size} labels")
+    if n_samples == 0:
+        raise ValidationError(f"{where}.first_times: needs at least one sample")
+
+    times = unit(times)
+    finite = times[np.isfinite(times)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low == high:
+        low, high = max(low - 0.5, 0.0), high + 0.5
+    span = high - low
+    band = (high + 0.05 * span, high + 0.17 * span)
+    n_columns = n_classes if n_classes <= 3 else min(-(-n_classes // 2), 5)
+    n_rows = -(-n_classes // n_columns)
+    panel = 3.1 if n_columns <= 3 else 2.15
+    height = 3.4 if n_rows == 1 else 2.5 * n_rows
+    figure = new_figure(max(5.6, panel * n_columns + 0.6), height + 0.8, title)
+    axes = figure.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
+    predictions = decode_first_spike(times)
+    size = 3.0 if n_samples <= 100 * n_classes else 2.0
+    for k, ax in enumerate(axes):
+        if k >= n_classes:
+            ax.set_visible(False)
+            continue
+        members = true == k
+        _sorted_panel(ax, times[members], k, predictions[members] == k, band, size)
+        n_wrong = int(np.sum(members & (predictions != k)))
+        heading = f"{names[k]}: {n_wrong} of {members.sum()} wrong" if members.any() else names[k]
+        style_axes(ax, title=heading, x="sample, sorted" if k + n_columns >= n_classes else None)
+        if k % n_columns == 0:
+            ax.set_ylabel(unit.label("first spike"), fontsize=LABEL_SIZE)
+    ticks = [
+        float(tick)
+        for tick in MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, high)
+        if low - 0.02 * span <= tick <= high
+    ]
+    axes[0].set_yticks([*ticks, sum(band) / 2], labels=[*_plain(ticks), "silent"])
+    axes[0].set_ylim(low - 0.05 * span, band[1])
+    drawn = {line.get_label() for ax in axes[:n_classes] for line in ax.get_lines()}
+    handles = [
+        Line2D([], [], linestyle="none", color=color, marker=marker, markersize=5, label=label)
+        for label, (color, marker) in _MARKS.items()
+        if label in drawn
+    ]
+    n_across = max(1, min(len(handles), int(figure.get_figwidth() / 1.8)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=n_across, fontsize=SMALL_SIZE, frameon=False)
+    return finish(figure, path)
+
+
+def _sorted_panel(
+    ax: Axes,
+    times: NDArray[np.float64],
+    k: int,
+    right: NDArray[np.bool_],
+    band: tuple[float, float],
+    size: float,
+) -> None:
+    """One class: times (n, n_classes) in plotted units, `right` marks samples that are classified as k."""
+    ax.axhspan(*band, color="#f2f2f2", zorder=0)
+    if times.shape[0] == 0:
+        note(ax, "no samples")
+        ax.set_xticks([])
+        return
+    order = np.argsort(times[:, k], kind="stable")
+    times, right = times[order], right[order]
+    rank = np.arange(times.shape[0])
+    wrong_columns = np.delete(times, k, axis=1)
+    ranks = np.repeat(rank, wrong_columns.shape[1]).reshape(wrong_columns.shape)
+    spiked = np.isfinite(wrong_columns)
+    low, high = band
+    others_row, own_row = low + 0.3 * (high - low), low + 0.7 * (high - low)
+    _draw(ax, "other outputs", ranks[spiked], wrong_columns[spiked], size)
+    _draw(ax, "other output, silent", ranks[~spiked], np.full(np.count_nonzero(~spiked), others_row), 3.0)
+    own = times[:, k]
+    late, dead = ~right & np.isfinite(own), np.isinf(own)
+    _draw(ax, "correct output, first", rank[right], own[right], size)
+    _draw(ax, "correct output, beaten", rank[late], own[late], size + 1.0)
+    _draw(ax, "correct output, silent", rank[dead], np.full(np.count_nonzero(dead), own_row), 4.0)
+    margin = max(0.5, 0.02 * times.shape[0])
+    ax.set_xlim(-margin, times.shape[0] - 1 + margin)
+    integer_ticks(ax.xaxis, 4)
+
+
+def _draw(ax: Axes, label: str, x: NDArray[Any], y: NDArray[np.float64], size: float) -> None:
+    """The marks of one kind, if there are any."""
+    if x.size == 0:
+        return
+    color, marker = _MARKS[label]
+    width = 0.0 if marker == "o" else 1.0
+    ax.plot(
+        x, y, color=color, marker=marker, markersize=size, markeredgewidth=width, linestyle="none", label=label,
+        rasterized=True,
+    )  # fmt: skip
+
+
+def _plain(ticks: Sequence[float]) -> list[str]:
+    """Tick labels with the same number of decimals."""
+    n_decimals = max((len(f"{tick:.6g}".partition(".")[2]) for tick in ticks), default=0)
+    return [f"{tick:.{n_decimals}f}" for tick in ticks]
+
+
+def plot_raster(
+    result: Result,
+    sample: int = 0,
+    *,
+    label: int | None = None,
+    class_names: Sequence[str] | None = None,
+    unit: str = "tau_syn",
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Figure:
+    """All spikes of one sample, populations stacked from the input to the output.
+
+    Parameters
+    ----------
+    result : Result
+        Of `simulate`.
+    sample : int
+    label : int, optional
+        True class: its output neuron is highlighted.
+    class_names : sequence of str, optional
+        Names of the output neurons.
+    unit : {"tau_syn", "s", "ms"}
+        Unit of the time axis; tau_syn is that of the last population.
+    title, path : optional
+
+    Raises
+    ------
+    ValidationError
+        A sample or label out of range, names that do not fit, an unknown unit.
+    """
+    where = "plot_raster"
+    network = result.network
+    sample = check_index(f"{where}.sample", sample, result.inputs.n_samples, "n_samples")
+    scale = time_unit(where, network.layers[-1].neuron, unit)
+    names = ["input", *(layer.name for layer in network.layers)]
+    sizes = [network.n_inputs, *(layer.n_neurons for layer in network.layers)]
+    if label is not None:
+        label = check_index(f"{where}.label", label, sizes[-1], "n_outputs")
+    output_names = None
+    if class_names is not None:
+        output_names = check_class_names(f"{where}.class_names", class_names, sizes[-1])
+
+    events = [(result.inputs if name == "input" else result.spikes[name])[sample] for name in names]
+    heights = [0.17 * n + 0.3 if n <= 16 else min(2.8, 1.5 + 0.006 * n) for n in sizes]
+    figure = new_figure(7.5, sum(heights) + 1.1 + 0.28 * len(names))
+    axes = figure.subplots(len(names), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for k, (ax, name) in enumerate(zip(axes, names, strict=True)):
+        points = 72 * heights[k] / sizes[k]
+        last = k == len(names) - 1
+        _raster_panel(ax, name, scale(events[k].times), events[k].neurons, sizes[k], points, label if last else None)
+        if last and output_names is not None and sizes[k] <= 30:
+            ax.set_yticks(range(sizes[k]), labels=output_names)
+    latest = max((float(scale(part.times).max()) for part in events if part.n_events), default=1.0)
+    axes[0].set_xlim(-0.02 * latest, 1.02 * latest if latest > 0 else 1.0)
+    axes[-1].set_xlabel(scale.label(), fontsize=LABEL_SIZE)
+    figure.align_ylabels(axes)
+    figure.suptitle(title or _sample_title(events[-1], sample, label, output_names), fontsize=LABEL_SIZE + 1)
+    return finish(figure, path)
+
+
+def _raster_panel(
+    ax: Axes, name: str, times: NDArray[np.float64], neurons: NDArray[np.int64], size: int, points: float,
+    label: int | None,
+) -> None:  # fmt: skip
+    """One population; `points` is the height of one neuron's row."""
+    height = float(np.clip(0.8 * points, 4.0, 11.0))
+    width = 1.0 if size > 100 else 1.4
+    mark: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": height, "markeredgewidth": width}
+    own = np.zeros(neurons.size, dtype=bool) if label is None else neurons == label
+    if label is not None:
+        ax.axhspan(label - 0.5, label + 0.5, color=LIGHT_GRAY, alpha=0.6, zorder=0)
+    ax.plot(times[~own], neurons[~own], color=BLUE, label=name, **mark)
+    if own.any():
+        ax.plot(times[own], neurons[own], color=RED, label=f"{name}, correct", **mark)
+    n_active = np.unique(neurons).size
+    heading = f"{name}: {_plural(times.size, 'spike')}, {n_active} of {_plural(size, 'neuron')} active"
+    if label is not None:
+        heading += "; true class shaded"
+    ax.set_title(heading, fontsize=TICK_SIZE, loc="left", pad=3)
+    style_axes(ax, y="neuron")
+    ax.set_ylim(-0.6, size - 0.4)
+    integer_ticks(ax.yaxis, 5)
+    if times.size == 0:
+        note(ax, "no spikes")
+
+
+def _sample_title(output: Any, sample: int, label: int | None, names: list[str] | None) -> str:
+    winner = int(decode_first_spike(output.first_times())[0])
+    text = names if names is not None else [str(k) for k in range(output.n_neurons)]
+    first = "no output spike" if winner < 0 else f"first output {text[winner]}"
+    return f"sample {sample}: {first}" if label is None else f"sample {sample}: true class {text[label]}, {first}"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

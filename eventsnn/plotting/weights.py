@@ -1,0 +1,175 @@
+"""Weights: histograms, matrices, receptive fields."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from eventsnn.errors import ValidationError
+from eventsnn.plotting.style import (
+    BLUE,
+    DARK,
+    LABEL_SIZE,
+    ORANGE,
+    SMALL_SIZE,
+    TICK_SIZE,
+    check_neurons,
+    evenly_spaced,
+    finish,
+    image_grid,
+    integer_ticks,
+    new_figure,
+    style_axes,
+)
+
+if TYPE_CHECKING:
+    from eventsnn.network import Sequential
+
+__all__ = ["plot_receptive_fields", "plot_weight_histograms", "plot_weight_matrices"]
+
+_MAP = "RdBu_r"
+_PIXELS = 370  # height of a matrix in its picture
+
+
+def plot_weight_histograms(network: Sequential, *, title: str | None = None, path: str | Path | None = None) -> Figure:
+    """Distribution of the weights of every layer, with mean and standard deviation.
+
+    Parameters
+    ----------
+    network : Sequential
+    title, path : optional
+
+    Returns
+    -------
+    Figure
+        One axes per layer; counts are logarithmic from 1,000 weights on, where tails matter.
+    """
+    layers = network.layers
+    figure = new_figure(4.2 * len(layers) + 0.3, 3.8, title)
+    for ax, layer in zip(figure.subplots(1, len(layers), squeeze=False)[0], layers, strict=True):
+        weight = layer.connection.weight.astype(np.float64).ravel()
+        mean, std = weight.mean(), weight.std()
+        low, high = weight.min(), weight.max()
+        if low == high:  # a histogram needs a width
+            low, high = low - 0.5, high + 0.5
+        n_bins = int(np.clip(round(3 * weight.size ** (1 / 3)), 5, 100))
+        ax.hist(weight, bins=n_bins, range=(low, high), color=BLUE, log=weight.size >= 1000)
+        ax.axvline(0.0, color=DARK, linewidth=0.8)
+        ax.axvline(mean, color=ORANGE, linewidth=1.5)
+        ax.margins(x=0.02)
+        size = f"{layer.connection.n_pre} x {layer.connection.n_post}"
+        heading = (
+            f"{layer.name} ({size})\n{weight.min():.3g} .. {weight.max():.3g}, mean {mean:.3g} (line), std {std:.3g}"
+        )
+        style_axes(ax, title=heading, x="weight (jump of i_syn)", y="number of synapses", grid=True)
+    return finish(figure, path)
+
+
+def plot_weight_matrices(network: Sequential, *, title: str | None = None, path: str | Path | None = None) -> Figure:
+    """Weight matrix of every layer as an image: red excites, blue inhibits, white is zero.
+
+    Parameters
+    ----------
+    network : Sequential
+    title, path : optional
+
+    Returns
+    -------
+    Figure
+        One image per layer, rows presynaptic, columns postsynaptic; each colour scale is symmetric about zero and ends
+        at the 99.5th percentile of the absolute weights (pointed ends of the bar: values beyond).
+    """
+    layers = network.layers
+    widths = [float(np.clip(1.2 + 0.03 * layer.n_neurons, 2.2, 4.4)) for layer in layers]
+    figure = new_figure(sum(widths) + 0.9 * len(layers), 4.6, title)
+    axes = figure.subplots(1, len(layers), squeeze=False, width_ratios=widths)[0]
+    for k, (ax, layer) in enumerate(zip(axes, layers, strict=True)):
+        weight = layer.connection.weight
+        norm, extend = _centred_norm(weight)
+        # Smoothing is for matrices with more rows or columns than the picture has pixels, and only for them.
+        smoothing = "nearest" if max(weight.shape) <= _PIXELS else "auto"
+        image = ax.imshow(weight, cmap=_MAP, norm=norm, aspect="auto", interpolation=smoothing)
+        before = layers[k - 1].name if k else "input"
+        style_axes(ax, title=f"{before} to {layer.name}", x=f"{layer.name} neuron", y=f"{before} neuron")
+        for axis in (ax.xaxis, ax.yaxis):
+            integer_ticks(axis, 6)
+        bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=30)
+        bar.ax.tick_params(labelsize=TICK_SIZE)
+        bar.set_label("weight", fontsize=LABEL_SIZE)
+    return finish(figure, path)
+
+
+def plot_receptive_fields(
+    network: Sequential,
+    *,
+    shape: tuple[int, int] | None = None,
+    neurons: ArrayLike | None = None,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Figure:
+    """Input weights of some neurons of the first layer, each as an image.
+
+    Parameters
+    ----------
+    network : Sequential
+    shape : (height, width), optional
+        Of the input image, row by row; default a square.
+    neurons : array_like of int, optional
+        Default 24, spread evenly over the layer.
+    title, path : optional
+
+    Raises
+    ------
+    ValidationError
+        The inputs do not fill `shape`, are not a square number without it, or a neuron is out of range.
+    """
+    where = "plot_receptive_fields"
+    layer = network.layers[0]
+    if shape is None:
+        side = math.isqrt(network.n_inputs)
+        if side * side != network.n_inputs:
+            raise ValidationError(f"{where}.shape: {network.n_inputs} inputs are no square, give (height, width)")
+        shape = (side, side)
+    if len(shape) != 2 or shape[0] * shape[1] != network.n_inputs:
+        raise ValidationError(f"{where}.shape: {shape} does not hold {network.n_inputs} inputs")
+    chosen = evenly_spaced(layer.n_neurons, 24) if neurons is None else neurons
+    chosen = check_neurons(f"{where}.neurons", chosen, layer.n_neurons)
+
+    heading = f"input weights of {chosen.size} of {layer.n_neurons} {layer.name} neurons"
+    width = min(1.1, 1.1 * shape[1] / shape[0])
+    figure, axes, bar_axes = image_grid(
+        chosen.size,
+        min(8, max(4, chosen.size)),
+        (width, width * shape[0] / shape[1]),
+        gaps=(0.1, 0.22),
+        left=0.15,
+        bottom=0.15,
+        right=1.15,
+        title=f"{title}: {heading}" if title else heading,
+    )
+    weight = layer.connection.weight
+    norm, extend = _centred_norm(weight[:, chosen])
+    for ax, neuron in zip(axes, chosen, strict=True):
+        image = ax.imshow(weight[:, neuron].reshape(shape), cmap=_MAP, norm=norm, interpolation="nearest")
+        ax.set_title(f"{neuron}", fontsize=SMALL_SIZE, pad=2)
+        ax.set_axis_off()
+    bar = figure.colorbar(image, cax=bar_axes, extend=extend)
+    bar.ax.tick_params(labelsize=TICK_SIZE)
+    bar.set_label("weight", fontsize=LABEL_SIZE)
+    return finish(figure, path)
+
+
+def _centred_norm(weight: NDArray[np.floating]) -> tuple[Normalize, str]:
+    """Limits symmetric about 0 that a few large weights do not stretch, and which ends are cut."""
+    limit = float(np.percentile(np.abs(weight), 99.5))
+    if limit == 0.0:
+        limit = float(np.abs(weight).max()) or 1.0
+    above, below = bool(weight.max() > limit), bool(weight.min() < -limit)
+    extend = {(True, True): "both", (True, False): "max", (False, True): "min", (False, False): "neither"}
+    return Normalize(-limit, limit), extend[above, below]

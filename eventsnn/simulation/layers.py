@@ -1,0 +1,201 @@
+"""Drive the layer kernels over blocks of samples: buffers, choice of kernel, growth, and errors with their place."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.errors import SimulationError
+from eventsnn.kernels.constants import (
+    NO_LIMIT,
+    STATUS_BUFFER_FULL,
+    STATUS_NOT_FINITE,
+    Factors,
+    FoundSpikes,
+    InputEvents,
+    LayerConstants,
+    NeuronConstants,
+    OutputEvents,
+    SpikeRecord,
+)
+from eventsnn.kernels.event_factors import event_factors
+from eventsnn.kernels.flow import decay_difference
+from eventsnn.kernels.layer_backward import event_to_neuron_gradient, layer_backward
+from eventsnn.kernels.layer_forward import layer_forward
+from eventsnn.kernels.layer_peaks import layer_peaks
+from eventsnn.kernels.neuron_wise import neuron_wise_backward, neuron_wise_forward, neuron_wise_peaks
+from eventsnn.kernels.spike_time import family_of
+from eventsnn.network import Layer, Sequential
+from eventsnn.neurons import LIF
+from eventsnn.spikes import Spikes
+
+_WORK_ROWS = 6
+_NO_GRADIENT = np.empty(0)
+
+
+def input_events(spikes: Spikes) -> InputEvents:
+    """The events of all samples in the form the kernels take; the arrays are shared, not copied."""
+    return InputEvents(spikes.offsets, spikes.neurons, spikes.times)
+
+
+def is_uniform(neuron: LIF) -> bool:
+    """Whether the fast kernel applies: shared parameters, resting state at the start, rest below threshold.
+
+    A refractory time matters only to neurons that may spike again.
+    """
+    return (
+        neuron.is_shared
+        and neuron.i_bias == 0.0
+        and neuron.v_threshold > neuron.v_leak
+        and (neuron.t_refrac == 0.0 or neuron.max_spikes == 1)
+    )
+
+
+def layer_constants(neuron: LIF, t_end: float) -> LayerConstants:
+    """Constants of the fast kernel (see `is_uniform`)."""
+    return LayerConstants(
+        tau_mem=neuron.tau_mem,
+        tau_syn=neuron.tau_syn,
+        delta=decay_difference(neuron.tau_mem, neuron.tau_syn),
+        theta=neuron.v_threshold - neuron.v_leak,
+        reset_jump=neuron.v_threshold - neuron.v_reset,
+        t_end=float(t_end),
+        family=int(family_of(neuron.tau_mem, neuron.tau_syn)),
+        max_spikes=neuron.max_spikes or NO_LIMIT,
+    )
+
+
+def neuron_constants(neuron: LIF, n_neurons: int, t_end: float) -> NeuronConstants:
+    """Constants of the neuron-wise kernel: one value per neuron, any parameters."""
+    arrays = {name: neuron.per_neuron(name, n_neurons) for name in neuron.parameter_names()}
+    return NeuronConstants(**arrays, t_end=float(t_end), max_spikes=neuron.max_spikes or NO_LIMIT)
+
+
+class LayerRunner:
+    """One layer on one block of samples at a time: forward, peaks of silent neurons, backward.
+
+    Not thread-safe: every block that may run at the same time has a runner of its own.
+    """
+
+    def __init__(self, layer: Layer, weight: NDArray[np.floating], t_end: float, name: str | None = None) -> None:
+        neuron = layer.neuron
+        self.name = name or layer.name
+        self.weight = weight
+        self.n_pre, self.n_post = weight.shape
+        self.uniform = is_uniform(neuron)
+        self.constants = (
+            layer_constants(neuron, t_end) if self.uniform else neuron_constants(neuron, self.n_post, t_end)
+        )
+        #: distance from the driven resting potential to threshold, scalar or (n_post,); and the slope it makes
+        self.theta = np.asarray(neuron.v_threshold) - np.asarray(neuron.v_leak) - np.asarray(neuron.i_bias)
+        self.slope_unit = np.abs(self.theta) / np.asarray(neuron.tau_mem)
+        self._work = np.empty((_WORK_ROWS, self.n_post), weight.dtype)
+        self._bits = self._work.view(np.int32 if weight.dtype == np.float32 else np.int64)
+        n = self.n_post
+        self._found = FoundSpikes(*(np.empty(n) for _ in range(6)), np.empty(n, np.int64), np.empty(n, np.int64))
+        self._factors = self._make_factors(0)
+        self._make_sample_buffers(0)
+        self.events = InputEvents(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
+
+    def _make_factors(self, n_events: int) -> Factors:
+        dtype = self.weight.dtype
+        return Factors(
+            np.empty(n_events, dtype), np.empty(n_events, dtype), np.empty(n_events, dtype), np.empty(n_events, dtype),
+            np.empty(n_events),
+        )  # fmt: skip
+
+    def _make_sample_buffers(self, n_samples: int) -> None:
+        shape = (n_samples, self.n_post)
+        small = [np.zeros(shape, self.weight.dtype) for _ in range(3)]
+        self._record = SpikeRecord(np.zeros(shape), *small, np.zeros(shape, np.int32))
+        self._peaks = np.zeros(shape)
+        self._make_output(n_samples, n_samples * self.n_post)
+
+    def _make_output(self, n_samples: int, capacity: int) -> None:
+        self._out = OutputEvents(np.zeros(n_samples + 1, np.int64), np.empty(capacity, np.int64), np.empty(capacity))
+
+    def forward(self, events: InputEvents, first_sample: int = 0) -> InputEvents:
+        """Output spikes of a block, in canonical order; valid until the next call.
+
+        Raises
+        ------
+        SimulationError
+            The membrane potential stopped being finite; `first_sample` is added to the sample it names.
+        """
+        n_samples = events.offsets.size - 1
+        n_events = int(events.offsets[-1])
+        if n_samples != self._record.time.shape[0]:
+            self._make_sample_buffers(n_samples)
+        if n_events > self._factors.gain.size:
+            self._factors = self._make_factors(n_events + n_events // 4)
+        self.events = events
+        while True:
+            if self.uniform:
+                event_factors(self.constants, events, self._factors)
+                status, sample = layer_forward(
+                    self.constants, self.weight, events, self._factors, self._work, self._bits, self._found, self._record,
+                    self._out,
+                )  # fmt: skip
+            else:
+                status, sample = neuron_wise_forward(self.constants, self.weight, events, self._record, self._out)
+            if status != STATUS_BUFFER_FULL:
+                break
+            self._make_output(n_samples, 2 * self._out.times.size + 64)
+        if status == STATUS_NOT_FINITE:
+            raise SimulationError(
+                f"population {self.name!r}, sample {first_sample + sample}: the membrane potential is not finite; "
+                "look for huge weights (a diverged training run?) or time constants far too short"
+            )
+        end = int(self._out.offsets[-1])
+        return InputEvents(self._out.offsets, self._out.neurons[:end], self._out.times[:end])
+
+    @property
+    def record(self) -> SpikeRecord:
+        """The last block's record (first-spike neurons only)."""
+        return self._record
+
+    def peaks(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Enter the highest peaks of the silent neurons with wanted[n] into the record.
+
+        Returns v - v_inf at the peaks, (n_samples, n_post), 0 where there is none.
+        """
+        if self.uniform:
+            layer_peaks(self.constants, self.weight, self.events, self._factors, wanted, self._record, self._peaks)
+        else:
+            neuron_wise_peaks(self.constants, self.weight, self.events, wanted, self._record, self._peaks)
+        return self._peaks
+
+    def backward(
+        self,
+        height: NDArray[np.float64],
+        max_norm: float,
+        d_weight: NDArray[np.floating],
+        d_first: NDArray[np.float64] | None,
+    ) -> int:
+        """Add the weight gradient to `d_weight` and write dL/dt of the layer before to `d_first`; returns the clips.
+
+        `height` is (n_samples, n_post): -dL/dT/slope for a spike, dL/du for a peak. `d_first`: (n_samples, n_pre), or
+        None if not wanted.
+        """
+        d_times = _NO_GRADIENT if d_first is None else np.empty(int(self.events.offsets[-1]))
+        if self.uniform:
+            clipped = layer_backward(
+                self.constants, self.weight, self.events, self._factors, self._record, height, max_norm,
+                self._work, d_weight, d_times,
+            )  # fmt: skip
+        else:
+            clipped = neuron_wise_backward(
+                self.constants, self.weight, self.events, self._record, height, max_norm, d_weight, d_times
+            )
+        if d_first is not None:
+            event_to_neuron_gradient(self.events, d_times, d_first)
+        return int(clipped)
+
+
+def make_runners(network: Sequential, t_end: float = np.inf) -> list[LayerRunner]:
+    """One runner per layer of the chain, sharing the network's weight arrays.
+
+    Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
+    the dtype of their own weights.
+    """
+    return [LayerRunner(layer, layer.connection.weight, t_end) for layer in network.layers]

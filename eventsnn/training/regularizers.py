@@ -1,0 +1,133 @@
+"""What brings silent neurons back: a hinge on their highest membrane potential, or weight bumping.
+
+A neuron that does not fire passes no gradient through a spike time. Two remedies:
+
+`SilentHinge` (the default): the loss gains ``strength (v_threshold - v_peak)/(v_threshold - v_inf)`` for silent
+neurons, where v_peak is the highest value the membrane reached, known in closed form. Its gradient is exact, reaches
+just the inputs that could make the neuron fire, and goes back through the earlier layers as well.
+
+`WeightBumping` (Goeltz et al. 2021): the weights of neurons that miss too often are raised by a constant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.errors import ValidationError
+
+__all__ = ["SilentHinge", "WeightBumping"]
+
+
+@dataclass(frozen=True)
+class SilentHinge:
+    """Hinge on the closed-form peak potential of silent neurons.
+
+    Parameters
+    ----------
+    strength : float
+        Weight of the hidden layers' term.
+    max_silent_fraction : float
+        A hidden neuron is pushed only while it is silent in more than this fraction of the samples (running mean over
+        recent batches): some silence is useful.
+    output_strength : float
+        Weight of the term of the output neuron of the right class, in every sample in which it is silent.
+    memory : float
+        The running mean keeps this fraction of its old value at every batch.
+    """
+
+    strength: float = 0.01
+    max_silent_fraction: float = 0.5
+    output_strength: float = 1.0
+    memory: float = 0.9
+
+    def __post_init__(self) -> None:
+        for name in ("strength", "output_strength"):
+            if not (np.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
+                raise ValidationError(f"SilentHinge.{name}: must be >= 0, got {getattr(self, name)}")
+        if not 0 <= self.max_silent_fraction <= 1:
+            raise ValidationError(
+                f"SilentHinge.max_silent_fraction: must lie in [0, 1], got {self.max_silent_fraction}"
+            )
+        if not 0 <= self.memory < 1:
+            raise ValidationError(f"SilentHinge.memory: must lie in [0, 1), got {self.memory}")
+
+    def start(self, layer_sizes: list[int]) -> dict[str, Any]:
+        """Running state: the silent fraction of each hidden neuron."""
+        return {"silent_fraction": [np.zeros(n) for n in layer_sizes[:-1]]}
+
+    def wanted(self, state: dict[str, Any], layer: int) -> NDArray[np.bool_]:
+        """Which neurons of a hidden layer are pushed now."""
+        return np.asarray(state["silent_fraction"][layer] > self.max_silent_fraction) & (self.strength > 0)
+
+    def observe(self, state: dict[str, Any], layer: int, fraction: NDArray[np.float64]) -> None:
+        """Take in the silent fraction of a hidden layer's neurons over one batch."""
+        mean = state["silent_fraction"][layer]
+        mean *= self.memory
+        mean += (1.0 - self.memory) * fraction
+
+
+@dataclass(frozen=True)
+class WeightBumping:
+    """Raise the weights of neurons that are silent too often (Goeltz et al. 2021, supplement).
+
+    After each batch the first layer (from the input) in which some neuron is silent in more than its
+    `max_silent_fraction` of the samples is bumped: its weights grow by `size`; the ordinary update is left out for
+    that batch in this layer and all later ones, because their gradients see too few spikes.
+
+    Parameters
+    ----------
+    size : float
+        What is added to the weights, in the drive convention.
+    max_silent_fraction : float or tuple of float
+        Threshold of all layers, or one per layer.
+    targeted : bool
+        Bump only the neurons that miss (True), or the whole layer.
+    exponential : bool
+        Double the size in every batch that still needs a bump, back to `size` when none does.
+    """
+
+    size: float = 5e-4
+    max_silent_fraction: float | tuple[float, ...] = 0.3
+    targeted: bool = True
+    exponential: bool = True
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.size) and self.size > 0):
+            raise ValidationError(f"WeightBumping.size: must be > 0, got {self.size}")
+        if isinstance(self.max_silent_fraction, (list, tuple)):
+            object.__setattr__(self, "max_silent_fraction", tuple(self.max_silent_fraction))
+        for fraction in np.atleast_1d(self.max_silent_fraction):
+            if not 0 <= fraction <= 1:
+                raise ValidationError(f"WeightBumping.max_silent_fraction: must lie in [0, 1], got {fraction}")
+
+    def start(self, layer_sizes: list[int]) -> dict[str, Any]:
+        """Running state: how many batches in a row needed a bump."""
+        if isinstance(self.max_silent_fraction, tuple) and len(self.max_silent_fraction) != len(layer_sizes):
+            raise ValidationError(
+                f"WeightBumping.max_silent_fraction: {len(self.max_silent_fraction)} values for "
+                f"{len(layer_sizes)} layers"
+            )
+        return {"repeats": 0}
+
+    def bump(
+        self, state: dict[str, Any], fractions: list[NDArray[np.float64]], weights: list[NDArray[np.floating]]
+    ) -> int | None:
+        """Bump the first layer that needs it, in place; returns its index, or None.
+
+        `fractions[layer]` is the fraction of the batch in which each neuron was silent.
+        """
+        limits = np.broadcast_to(np.asarray(self.max_silent_fraction), len(fractions))
+        for layer, (fraction, limit) in enumerate(zip(fractions, limits, strict=True)):
+            missing = fraction > limit
+            if missing.any():
+                # 2^30 bumps of any sensible size are beyond repair; the cap keeps the float finite.
+                size = self.size * 2.0 ** min(state["repeats"], 30) if self.exponential else self.size
+                weights[layer][:, missing if self.targeted else slice(None)] += weights[layer].dtype.type(size)
+                state["repeats"] += 1
+                return layer
+        state["repeats"] = 0
+        return None

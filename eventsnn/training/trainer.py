@@ -1,0 +1,369 @@
+"""`Trainer`: batches, epochs, progress and state; the arithmetic is in the kernels."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.decoding import decode_first_spike
+from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, block_events, check_targets
+from eventsnn.kernels.constants import InputEvents
+from eventsnn.kernels.gather import jitter_events
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import check_inputs, first_spike_times
+from eventsnn.simulation.layers import input_events
+from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.spikes import Spikes
+from eventsnn.training.losses import FirstSpikeLoss
+from eventsnn.training.optimizers import Optimizer, OptimizerState
+from eventsnn.training.progress import epoch_bar
+from eventsnn.training.regularizers import SilentHinge, WeightBumping
+from eventsnn.training.schedules import Constant, Schedule
+
+__all__ = ["EpochMetrics", "Metrics", "Predictions", "Trainer"]
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Loss and accuracy (fractions of 1) on a data set; `n_silent_outputs`: samples in which no output fired."""
+
+    loss: float
+    accuracy: float
+    n_silent_outputs: int
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """labels: (n_samples,), -1 where no output fired; first_times: (n_samples, n_outputs), inf where silent."""
+
+    labels: NDArray[np.int64]
+    first_times: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """What one epoch of training gave. Losses and accuracies of the training set are those seen while training.
+
+    n_clipped: weight gradients of single samples that `max_dw_norm` shortened; silent_hidden: fraction of hidden
+    neurons and samples without a spike; valid_*: None without a validation set.
+    """
+
+    epoch: int
+    train_loss: float
+    train_accuracy: float
+    valid_loss: float | None
+    valid_accuracy: float | None
+    seconds: float
+    samples_per_second: float
+    learning_rate: float
+    n_clipped: int
+    n_bumped: int
+    silent_hidden: float
+
+
+class Trainer:
+    """Train a chain of first-spike layers.
+
+    Parameters
+    ----------
+    network : Sequential; the trainer works on a copy (`Trainer.network`) in the dtype of the weights
+    loss : a loss on first spike times
+    optimizer : `SGD` or `Adam`
+    seed : int or numpy SeedSequence; order of the samples and noise, nothing else
+    schedule : factor on the learning rate, follows the batches
+    silent : `SilentHinge` (default), `WeightBumping` or None
+    batch_size : samples per update
+    max_dw_norm : bound on the norm of each sample's weight gradient, per layer; None for none
+    min_slope : floor for dv/dt at a spike, in units of (v_threshold - v_inf)/tau_mem, in the factor 1/(dv/dt) of the
+        gradient; bounds the gradient of grazing spikes. 0 leaves the exact gradient.
+    time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times
+    n_threads : threads over blocks of samples; does not change a single bit of the result
+
+    Examples
+    --------
+    See the README; ``eventsnn train yin_yang`` is this class behind a configuration file.
+    """
+
+    def __init__(
+        self,
+        network: Sequential,
+        loss: FirstSpikeLoss,
+        optimizer: Optimizer,
+        *,
+        seed: int | np.random.SeedSequence,
+        schedule: Schedule | None = None,
+        silent: SilentHinge | WeightBumping | None = SilentHinge(),  # noqa: B008 - frozen
+        batch_size: int = 128,
+        max_dw_norm: float | None = None,
+        min_slope: float = 0.0,
+        time_noise: float = 0.0,
+        n_threads: int = 1,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValidationError(f"Trainer.batch_size: must be an integer >= 1, got {batch_size!r}")
+        if max_dw_norm is not None and not max_dw_norm > 0:
+            raise ValidationError(f"Trainer.max_dw_norm: must be > 0 or None, got {max_dw_norm}")
+        for name, value in (("min_slope", min_slope), ("time_noise", time_noise)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValidationError(f"Trainer.{name}: must be >= 0, got {value}")
+        self.network = network.astype(network.weights[0].dtype)
+        self.loss = loss
+        self.schedule = schedule or Constant()
+        self.silent = silent
+        self.batch_size = batch_size
+        self.max_dw_norm = max_dw_norm
+        self.min_slope = min_slope
+        self.time_noise = time_noise
+        self.n_threads = n_threads
+        self.history: list[EpochMetrics] = []
+        self._optimizer = OptimizerState(optimizer, self.network.parameters())
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._silent_state = silent.start([layer.n_neurons for layer in network.layers]) if silent else {}
+        n_blocks = len(sample_blocks(batch_size))
+        self._gradients = {
+            name: np.zeros((n_blocks, w.size), w.dtype) for name, w in self.network.parameters().items()
+        }
+        self._blocks = [self._block(k) for k in range(n_blocks)]
+
+    def _block(self, k: int) -> BlockGradient:
+        gradients = [
+            self._gradients[name][k].reshape(w.shape) for name, w in self.network.parameters().items()
+        ]
+        return BlockGradient(self.network, gradients)
+
+    @property
+    def epoch(self) -> int:
+        """Number of finished epochs."""
+        return len(self.history)
+
+    # -- training ---------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: Any,
+        valid: Any | None,
+        n_epochs: int,
+        *,
+        progress: bool = True,
+        on_epoch: Callable[[Trainer, EpochMetrics], None] | None = None,
+    ) -> list[EpochMetrics]:
+        """Train until `n_epochs` epochs are finished in all, counting those before; returns the history.
+
+        Parameters
+        ----------
+        train, valid : anything with `spikes` and `labels` (`datasets.Split`); valid may be None
+        n_epochs : total number of epochs
+        progress : show a bar with loss, accuracy and samples/s on standard error
+        on_epoch : called as on_epoch(trainer, metrics) after each finished epoch
+
+        Raises
+        ------
+        ValidationError
+            Data that do not fit the network, or an empty training set.
+        SimulationError
+            Loss or weights are not finite any more.
+        KeyboardInterrupt
+            Ctrl-C in the middle of an epoch: the trainer is back at the end of the last finished one.
+        """
+        check_inputs(self.network, train.spikes)
+        check_targets(self.network, train.spikes, train.labels)
+        if valid is not None and len(valid.labels):
+            check_inputs(self.network, valid.spikes)
+            check_targets(self.network, valid.spikes, valid.labels)
+        else:
+            valid = None
+        with BlockPool(self.n_threads) as pool:
+            while self.epoch < n_epochs:
+                before = self.state_dict()
+                try:
+                    metrics = self._run_epoch(train, valid, n_epochs, pool, progress)
+                except BaseException:
+                    self.load_state_dict(before)
+                    raise
+                self.history.append(metrics)
+                if on_epoch is not None:
+                    on_epoch(self, metrics)
+        return self.history
+
+    def _run_epoch(self, train: Any, valid: Any, n_epochs: int, pool: BlockPool, progress: bool) -> EpochMetrics:
+        started = time.perf_counter()
+        source = input_events(train.spikes)
+        labels = np.asarray(train.labels, dtype=np.int64)
+        order = self._rng.permutation(labels.size)
+        n_batches = -(-labels.size // self.batch_size)
+        loss_sum, n_right, n_clipped, n_bumped = 0.0, 0, 0, 0
+        silent_sum, factor = 0, 1.0
+        with epoch_bar(self.epoch + 1, n_epochs, labels.size, enabled=progress) as bar:
+            for k in range(n_batches):
+                chosen = order[k * self.batch_size : (k + 1) * self.batch_size]
+                factor = self.schedule.factor(self.epoch + k / n_batches)
+                outcomes, bumped = self._train_batch(source, labels, chosen, factor, pool)
+                loss_sum += sum(float(o.losses.sum()) for o in outcomes)
+                right = np.concatenate([o.predictions for o in outcomes]) == labels[chosen]
+                n_right += int(right.sum())
+                n_clipped += sum(o.n_clipped for o in outcomes)
+                n_bumped += bumped
+                silent_sum += sum(int(c.sum()) for o in outcomes for c in o.silent_counts[:-1])
+                seen = min((k + 1) * self.batch_size, labels.size)
+                bar.advance(chosen.size, loss_sum / seen, n_right / seen)
+            self._require_finite(loss_sum)
+            train_seconds = time.perf_counter() - started
+            result = self._evaluate(valid, pool) if valid is not None else None
+            bar.finish(result.accuracy if result else None)
+        n_hidden = sum(layer.n_neurons for layer in self.network.layers[:-1])
+        return EpochMetrics(
+            epoch=self.epoch + 1,
+            train_loss=loss_sum / labels.size,
+            train_accuracy=n_right / labels.size,
+            valid_loss=result.loss if result else None,
+            valid_accuracy=result.accuracy if result else None,
+            seconds=time.perf_counter() - started,
+            samples_per_second=labels.size / train_seconds,
+            learning_rate=self._optimizer.optimizer.learning_rate * factor,
+            n_clipped=n_clipped,
+            n_bumped=n_bumped,
+            silent_hidden=silent_sum / (labels.size * n_hidden) if n_hidden else 0.0,
+        )
+
+    def _train_batch(
+        self, source: InputEvents, labels: NDArray[np.int64], chosen: NDArray[np.int64], factor: float, pool: BlockPool
+    ) -> tuple[list[BlockOutcome], bool]:
+        """One update; returns the outcomes of the blocks and whether weights were bumped."""
+        blocks = sample_blocks(chosen.size)
+        noise = self._noise(source, chosen, blocks)
+        hinge, output_strength = self._hinge()
+        max_norm = np.inf if self.max_dw_norm is None else self.max_dw_norm
+
+        def work(k: int) -> BlockOutcome:
+            mine = chosen[slice(*blocks[k])]
+            events = block_events(source, mine)
+            if noise is not None:
+                jitter_events(events, noise[k])
+            return self._blocks[k].run(
+                events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
+                max_norm=max_norm, min_slope=self.min_slope,
+            )  # fmt: skip
+
+        outcomes = pool.map(work, range(len(blocks)))
+        fractions = [
+            sum(o.silent_counts[layer] for o in outcomes) / chosen.size for layer in range(len(self.network.layers))
+        ]
+        bumped = None
+        frozen: list[NDArray[np.floating]] = []
+        if isinstance(self.silent, WeightBumping):
+            bumped = self.silent.bump(self._silent_state, fractions, self.network.weights)
+            if bumped is not None:
+                names = list(self._gradients)
+                for name in names[bumped:]:
+                    self._gradients[name][:] = 0.0
+                frozen = [w.copy() for w in self.network.weights[bumped:]]
+        elif isinstance(self.silent, SilentHinge):
+            for layer, fraction in enumerate(fractions[:-1]):
+                self.silent.observe(self._silent_state, layer, fraction)
+        self._optimizer.step(self._gradients, factor, 1.0 / chosen.size, pool)
+        if bumped is not None:
+            for weight, kept in zip(self.network.weights[bumped:], frozen, strict=True):
+                weight[:] = kept
+        return outcomes, bumped is not None
+
+    def _hinge(self) -> tuple[list[tuple[NDArray[np.bool_], float]] | None, float]:
+        if not isinstance(self.silent, SilentHinge):
+            return None, 0.0
+        n_hidden = len(self.network.layers) - 1
+        hidden = [(self.silent.wanted(self._silent_state, k), self.silent.strength) for k in range(n_hidden)]
+        return hidden, self.silent.output_strength
+
+    def _noise(self, source: InputEvents, chosen: Any, blocks: Any) -> list[NDArray[np.float64]] | None:
+        """Noise for every event of the batch, drawn here so that it does not depend on the threads."""
+        if self.time_noise == 0.0:
+            return None
+        counts = source.offsets[chosen + 1] - source.offsets[chosen]
+        draws = self._rng.normal(0.0, self.time_noise, int(counts.sum()))
+        ends = np.concatenate(([0], np.cumsum(counts)))
+        return [draws[ends[start] : ends[stop]] for start, stop in blocks]
+
+    def _require_finite(self, loss_sum: float) -> None:
+        bad = [name for name, w in self.network.parameters().items() if not np.isfinite(w).all()]
+        if bad or not math.isfinite(loss_sum):
+            raise SimulationError(
+                f"epoch {self.epoch + 1}: training diverged ({'weights of ' + ', '.join(bad) if bad else 'the loss'} "
+                "not finite); lower training.learning_rate or set training.max_dw_norm"
+            )
+
+    # -- use --------------------------------------------------------------------------------------------------
+
+    def predict(self, spikes: Spikes) -> Predictions:
+        """Class and output spike times of every sample."""
+        check_inputs(self.network, spikes)
+        with BlockPool(self.n_threads) as pool:
+            times = first_spike_times(self.network, spikes, pool)
+        return Predictions(decode_first_spike(times), times)
+
+    def evaluate(self, split: Any) -> Metrics:
+        """Mean loss and accuracy on labelled spikes."""
+        check_inputs(self.network, split.spikes)
+        check_targets(self.network, split.spikes, split.labels)
+        with BlockPool(self.n_threads) as pool:
+            return self._evaluate(split, pool)
+
+    def _evaluate(self, split: Any, pool: BlockPool) -> Metrics:
+        times = first_spike_times(self.network, split.spikes, pool)
+        labels = np.asarray(split.labels, dtype=np.int64)
+        losses, _ = self.loss.value_and_grad(times, labels, self.network.layers[-1].neuron.tau_syn)
+        predicted = decode_first_spike(times)
+        return Metrics(float(losses.mean()), float((predicted == labels).mean()), int((predicted < 0).sum()))
+
+    # -- state ------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on with the same bits: nested dict of arrays, numbers, strings and lists (copies)."""
+        silent = {
+            key: [a.copy() for a in value] if isinstance(value, list) else value
+            for key, value in self._silent_state.items()
+        }
+        return {
+            "weights": {name: w.copy() for name, w in self.network.parameters().items()},
+            "optimizer": self._optimizer.state_dict(),
+            "random": self._rng.bit_generator.state,
+            "silent": silent,
+            "history": [asdict(m) for m in self.history],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a `state_dict` of the same configuration.
+
+        Raises
+        ------
+        CheckpointError, ValidationError
+            The state belongs to another network, optimiser or treatment of silent neurons.
+        """
+        own = self.network.parameters()
+        shapes = {name: np.shape(w) for name, w in state["weights"].items()}
+        if shapes != {name: w.shape for name, w in own.items()}:
+            raise ValidationError(
+                f"Trainer.load_state_dict: weights {shapes} do not fit the network {self.network!r}; "
+                "use the configuration the run was started with"
+            )
+        if set(state["silent"]) != set(self._silent_state):
+            raise ValidationError(
+                "Trainer.load_state_dict: the state was written with another treatment of silent neurons; "
+                "use the configuration the run was started with"
+            )
+        self._optimizer.load_state_dict(state["optimizer"])
+        for name, weight in own.items():
+            weight[:] = state["weights"][name]
+        self._rng.bit_generator.state = state["random"]
+        self._silent_state = {
+            key: [np.array(a) for a in value] if isinstance(value, list) else value
+            for key, value in state["silent"].items()
+        }
+        self.history = [EpochMetrics(**m) for m in state["history"]]
+        for gradient in self._gradients.values():
+            gradient[:] = 0.0  # an interrupted batch may have left something

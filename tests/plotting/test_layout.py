@@ -1,0 +1,99 @@
+"""Nothing is cut off and titles do not overlap, for ordinary and awkward content of every picture."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from matplotlib.text import Text
+
+from eventsnn import Spikes
+from eventsnn import plotting as p
+from tests.plotting.fake import make_network, simulate
+
+RNG = np.random.default_rng(0)
+NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+
+
+def result(sizes, n_spikes=None):
+    times = RNG.uniform(1e-3, 1e-2, size=(1, sizes[0]))
+    if n_spikes is not None:
+        times[:, n_spikes:] = np.inf
+    return simulate(make_network(sizes, mean=[1.5, 0.5], std=[1.0, 1.0]), Spikes.from_first_times(times))
+
+
+def plane(n_hidden):
+    def first_times(values):
+        hidden = np.tile(values[:, :1], n_hidden)
+        hidden[:, 1::2] = np.where(values[:, 1:] > 0.5, np.inf, 1.0)
+        return {"output": np.column_stack((values, values.sum(axis=1))), "hidden": hidden}
+
+    return first_times
+
+
+def history(n):
+    return [{"epoch": k, "train_loss": 1e-3 / k, "train_accuracy": 0.5, "valid_loss": 20.0 / k} for k in range(1, n)]
+
+
+def labels(n_classes):
+    return RNG.integers(0, n_classes, 300)
+
+
+PICTURES = {
+    "history": lambda: p.plot_history(history(500), title="mnist_16x16"),
+    "history_2": lambda: p.plot_history(history(3)),
+    "confusion_3": lambda: p.plot_confusion_matrix(labels(3), labels(3), ["horizontal", "vertical", "diagonal"]),
+    "confusion_10": lambda: p.plot_confusion_matrix(labels(10), labels(10) - 1, NAMES, title="images"),
+    "confusion_1": lambda: p.plot_confusion_matrix([0], [-1]),
+    "histograms": lambda: p.plot_weight_histograms(make_network([64, 100, 10]), title="mnist"),
+    "histograms_1": lambda: p.plot_weight_histograms(make_network([1, 1])),
+    "matrices": lambda: p.plot_weight_matrices(make_network([784, 350, 10]), title="mnist"),
+    "matrices_3": lambda: p.plot_weight_matrices(make_network([5, 30, 30, 3]), title="yin_yang"),
+    "matrices_1": lambda: p.plot_weight_matrices(make_network([1, 1])),
+    "fields": lambda: p.plot_receptive_fields(make_network([64, 350, 10]), title="mnist"),
+    "fields_1": lambda: p.plot_receptive_fields(make_network([64, 1, 10]), title="mnist"),
+    "sorted_3": lambda: p.plot_sorted_output_times(RNG.gamma(9, 1, (300, 3)), labels(3), title="yin_yang"),
+    "sorted_4": lambda: p.plot_sorted_output_times(RNG.gamma(9, 99, (300, 4)), labels(3), NAMES[:4], title="images"),
+    "sorted_10": lambda: p.plot_sorted_output_times(RNG.gamma(9, 1, (300, 10)), labels(10), NAMES, title="images"),
+    "sorted_1": lambda: p.plot_sorted_output_times([[np.inf]], [0]),
+    "raster": lambda: p.plot_raster(result([784, 350, 10]), label=3, class_names=NAMES),
+    "raster_silent": lambda: p.plot_raster(result([3, 1, 2], 0), label=0, class_names=["different", "equal"]),
+    "traces": lambda: p.plot_traces(result([20, 30, 10]), "output", neuron_names=NAMES),
+    "traces_silent": lambda: p.plot_traces(result([20, 30, 3], 0), "output"),
+    "traces_1": lambda: p.plot_traces(result([5, 30, 3]), "hidden", neurons=[7], unit="ms"),
+    "map": lambda: p.plot_yin_yang_map(plane(2), RNG.uniform(0.2, 0.8, (300, 2)), labels(3)),
+    "output_times": lambda: p.plot_yin_yang_output_times(plane(2)),
+    "hidden_times": lambda: p.plot_yin_yang_hidden_times(plane(120)),
+    "hidden_times_1": lambda: p.plot_yin_yang_hidden_times(plane(1)),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_text_is_neither_cut_nor_covered(name):
+    figure = PICTURES[name]()
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    width, height = figure.canvas.get_width_height()
+
+    def box(text):
+        return text.get_window_extent(renderer)
+
+    def shown(text):
+        return text.get_visible() and text.get_text().strip() and (text.axes is None or text.axes.get_visible())
+
+    texts = [text for text in figure.findobj(Text) if shown(text)]
+    # Tick labels outside the limits of their axis exist but are not drawn.
+    ticks = {label for ax in figure.axes for label in (*ax.get_xticklabels(), *ax.get_yticklabels())}
+    for text in texts:
+        if text in ticks:
+            continue
+        x0, y0, x1, y1 = box(text).extents
+        inside = x0 >= -0.5 and y0 >= -0.5 and x1 <= width + 0.5 and y1 <= height + 0.5
+        assert inside, f"{text.get_text()!r} at {box(text).extents} is cut, the figure is {width} x {height}"
+    heads = [text for text in texts if text not in ticks and text.get_rotation() == 0]
+    heads = [text for text in heads if all(text not in ax.texts for ax in figure.axes)]
+    for one, other in itertools.combinations(heads, 2):
+        a, b = box(one), box(other)
+        apart = a.x1 <= b.x0 + 1 or b.x1 <= a.x0 + 1 or a.y1 <= b.y0 + 1 or b.y1 <= a.y0 + 1
+        assert apart, f"{one.get_text()!r} and {other.get_text()!r} overlap"

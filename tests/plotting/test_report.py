@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eventsnn import Spikes
+from eventsnn.datasets import Dataset, Split, load_xor, load_yin_yang
+from eventsnn.errors import EventSNNError, ValidationError
+from eventsnn.plotting import report, write_report
+from tests.plotting import fake
+
+HISTORY = [{"epoch": k, "train_loss": 1.0 / k, "train_accuracy": 0.5} for k in (1, 2, 3)]
+COMMON = [
+    "curve.png", "confusion_matrix.png", "weight_histograms.png", "weight_matrices.png", "sorted_output_times.png",
+    "raster.png", "traces.png",
+]  # fmt: skip
+YIN_YANG = ["yin_yang_map.png", "yin_yang_output_times.png", "yin_yang_hidden_times.png"]
+ENCODING = {"name": "yin_yang", "t_early": 0.15, "t_late": 2.0, "bias_time": 0.9}
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Pictures are tested without the engine; one test below uses the engine itself."""
+    monkeypatch.setattr("eventsnn.simulation.simulate", fake.simulate)
+
+
+@pytest.fixture
+def xor():
+    return load_xor(tau_syn=5e-3, n_train=4, n_valid=4, n_test=20)
+
+
+def network_for(dataset, n_hidden=8):
+    return fake.make_network([dataset.n_inputs, n_hidden, dataset.n_classes], mean=[1.5, 0.8], std=[1.0, 1.0])
+
+
+def test_write_report_of_yin_yang_with_the_engine(tmp_path):
+    dataset = load_yin_yang(tau_syn=5e-3, bias_time=0.9, n_train=1, n_valid=1, n_test=30)
+    paths = write_report(tmp_path, network_for(dataset), dataset, HISTORY, encoding=ENCODING)
+    assert [path.name for path in paths] == COMMON + YIN_YANG
+    assert sorted(tmp_path.rglob("*.*")) == sorted(paths)
+    assert {path.parent for path in paths} == {tmp_path / "plots"}
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def test_fake_simulation_agrees_with_the_engine():
+    from eventsnn import simulate
+
+    dataset = load_yin_yang(tau_syn=5e-3, bias_time=0.9, n_train=1, n_valid=1, n_test=30)
+    network = network_for(dataset, 30)
+    ours, theirs = fake.simulate(network, dataset.test.spikes), simulate(network, dataset.test.spikes)
+    for name in ("hidden", "output"):
+        # Two forms of one quadratic: they part where it cancels, at grazing spikes, never by more than this.
+        np.testing.assert_allclose(ours.first_times(name), theirs.first_times(name), rtol=1e-9)
+    at = np.linspace(0, 0.9 * theirs.first_times("output")[0].min(), 50)
+    np.testing.assert_allclose(ours.v("output", at, 0), theirs.v("output", at, 0), atol=1e-12)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_report_without_encoding_or_history_leaves_their_pictures_out(tmp_path):
+    dataset = load_yin_yang(tau_syn=5e-3, n_train=1, n_valid=1, n_test=5)
+    paths = write_report(tmp_path, network_for(dataset), dataset, [])
+    assert [path.name for path in paths] == COMMON[1:]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_report_shows_receptive_fields_of_images(tmp_path):
+    rng = np.random.default_rng(0)
+    times = rng.uniform(1e-3, 1e-2, size=(6, 64))
+    split = Split(Spikes.from_first_times(times), np.arange(6) % 2)
+    dataset = Dataset("digits", split, split, split, ("a", "b"))
+    names = [path.name for path in write_report(tmp_path, network_for(dataset), dataset, HISTORY)]
+    assert names == [*COMMON[:4], "receptive_fields.png", *COMMON[4:]]
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_report_goes_on_after_a_failure_and_names_it(tmp_path, xor, monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(report, "plot_weight_matrices", broken)
+    with pytest.raises(EventSNNError, match=r"1 of 7 .* failed: weight_matrices.png \(RuntimeError: no ink\)") as info:
+        write_report(tmp_path, network_for(xor), xor, HISTORY)
+    assert isinstance(info.value.__cause__, RuntimeError)
+    assert {path.name for path in (tmp_path / "plots").iterdir()} == set(COMMON) - {"weight_matrices.png"}
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_report_of_a_network_that_never_spikes(tmp_path, xor):
+    dead = fake.make_network([xor.n_inputs, 4, xor.n_classes], mean=[0.0, 0.0], std=[0.0, 0.0])
+    assert [path.name for path in write_report(tmp_path, dead, xor, HISTORY)] == COMMON
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_report_simulates_the_test_part_in_blocks(tmp_path, xor, monkeypatch):
+    sizes = []
+
+    def spy(network, spikes, **options):
+        sizes.append(spikes.n_samples)
+        return fake.simulate(network, spikes)
+
+    monkeypatch.setattr(report, "_BLOCK", 8)
+    monkeypatch.setattr("eventsnn.simulation.simulate", spy)
+    write_report(tmp_path, network_for(xor), xor, HISTORY)
+    assert sizes == [8, 8, 4, 1]  # the last one for raster and traces
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"sample": 30}, r"sample: must be an integer in 0 \.\. 29"),
+        ({"encoding": {"t_early": 0.15}}, "encoding: t_late missing"),
+        ({"encoding": {"t_early": 0.15, "t_late": "2"}}, "encoding.t_late: .*'2'"),
+        ({"encoding": {"t_early": 0.15, "t_late": 2.0}}, "4 inputs are needed without bias_time"),
+    ],
+)
+def test_write_report_rejects_bad_input(tmp_path, arguments, message):
+    dataset = load_yin_yang(tau_syn=5e-3, bias_time=0.9, n_train=1, n_valid=1, n_test=30)
+    with pytest.raises(ValidationError, match=message):
+        write_report(tmp_path, network_for(dataset), dataset, HISTORY, **{"encoding": ENCODING, **arguments})
+    assert not (tmp_path / "plots").exists()
+
+
+def test_write_report_rejects_an_empty_test_part(tmp_path, xor):
+    empty = Dataset("xor", xor.train, xor.valid, xor.test[:0], xor.class_names)
+    with pytest.raises(ValidationError, match="dataset: the test part is empty"):
+        write_report(tmp_path, network_for(xor), empty, HISTORY)

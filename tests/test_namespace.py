@@ -1,0 +1,102 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import eventsnn
+
+# The public API: changing this list is a change of the library that CHANGELOG.md must name.
+PUBLIC = [
+    "LIF",
+    "SGD",
+    "Adam",
+    "CheckpointError",
+    "ConfigError",
+    "Constant",
+    "CosineDecay",
+    "DataError",
+    "Dense",
+    "EventSNNError",
+    "ExponentialDecay",
+    "FirstSpikeCrossEntropy",
+    "FirstSpikeMSE",
+    "Layer",
+    "MissingDependencyError",
+    "MultiStepDecay",
+    "Result",
+    "Sequential",
+    "ShiftInvariantMSE",
+    "SilentHinge",
+    "SimulationError",
+    "Spikes",
+    "StepDecay",
+    "Trainer",
+    "ValidationError",
+    "WeightBumping",
+    "check_gradients",
+    "concatenate",
+    "datasets",
+    "decode_first_spike",
+    "encode_latency",
+    "loss_and_grad",
+    "plotting",
+    "simulate",
+]
+
+HEAVY = [
+    "numba",
+    "llvmlite",
+    "matplotlib",
+    "sklearn",
+    "pandas",
+    "sparse",
+    "scipy",
+    "mpmath",
+    "pydantic",
+    "ruamel",
+    "pooch",
+]
+
+
+def test_all_is_pinned():
+    assert eventsnn.__all__ == PUBLIC  # constants, classes, functions, each sorted: ruff's order
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_name_resolves_and_is_documented(name):
+    value = getattr(eventsnn, name)
+    assert value.__doc__
+    assert value.__doc__.strip()
+    assert getattr(value, "__name__", name) in (name, f"eventsnn.{name}")
+
+
+def test_dir_lists_every_public_name():
+    assert set(PUBLIC) | {"__version__"} <= set(dir(eventsnn))
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'eventsnn' has no attribute 'nonsense'"):
+        _ = eventsnn.nonsense
+
+
+def test_lazy_names_are_what_type_checkers_see():
+    tree = ast.parse(Path(eventsnn.__file__).read_text())
+    [block] = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {node.module: {alias.name for alias in node.names} for node in block.body}
+    assert seen.pop("eventsnn") == set(eventsnn._SUBMODULES)
+    assert seen == {module: set(names) for module, names in eventsnn._LAZY.items()}
+
+
+def test_import_loads_nothing_heavy():
+    code = f"import sys, eventsnn; print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert done.stderr == ""
+
+
+def test_datasets_load_nothing_heavy():
+    code = f"import sys, eventsnn; eventsnn.datasets.load_xor(); print(sorted(set(sys.modules) & set({HEAVY!r})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
