@@ -41,9 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if options.debug and not str(interrupt):
             raise
+        _forget_frames(interrupt)
         print(f"\neventsnn: {str(interrupt) or 'interrupted'}", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _forget_frames(interrupt: BaseException) -> None:
+    """Let go of what was under way. A progress bar that Ctrl-C hit while it was made complains when it is deleted."""
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        interrupt.__context__ = interrupt.__traceback__ = None
+    finally:
+        sys.unraisablehook = hook
 
 
 def _parser() -> argparse.ArgumentParser:

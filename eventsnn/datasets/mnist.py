@@ -127,7 +127,7 @@ def _shrink(images: NDArray[np.uint16], axis: int) -> NDArray[np.uint16]:
     """Three pixels a, b, c along `axis` become two, 2 a + b and b + 2 c: 3 times their area averages."""
     a, b, c = (np.take(images, np.arange(k, images.shape[axis], 3), axis=axis) for k in range(3))
     pairs = np.stack((2 * a + b, b + 2 * c), axis=axis + 1)
-    return pairs.reshape(*images.shape[:axis], -1, *images.shape[axis + 1 :])
+    return pairs.reshape(*images.shape[:axis], 2 * a.shape[axis], *images.shape[axis + 1 :])
 
 
 def _read(path: str | Path | None, download: bool) -> tuple[NDArray[np.uint8], NDArray[np.int64], str]:

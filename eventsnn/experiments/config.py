@@ -182,7 +182,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Config):
         value = value.model_dump()
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(value[key]) for key in sorted(value, key=lambda key: key != "name")}  # the name first
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value

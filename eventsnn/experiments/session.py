@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eventsnn.datasets import Dataset
-from eventsnn.errors import EventSNNError
+from eventsnn.errors import CheckpointError, EventSNNError
 from eventsnn.experiments.build import n_threads
 from eventsnn.experiments.run_folder import RunFolder, versions
 from eventsnn.experiments.schema import Config
@@ -90,13 +90,17 @@ class Session:
             self.write_metrics()
             self.say(f"test accuracy {100 * self.test.accuracy:.2f} %, loss {self.test.loss:.6g}")
             self.draw_all()
+        except CheckpointError as error:  # a full disk, mostly
+            raise CheckpointError(
+                f"{error}; then go on with: eventsnn continue {self.run.path} {self.saved_epoch}"
+            ) from error
         except KeyboardInterrupt:
             if self.last.epoch != self.saved_epoch:
                 self.save()
+            self.write_metrics()  # it may have come between the savepoint and this
             raise TrainingInterrupted(self.run.path, self.last.epoch, n_epochs) from None
-        return RunResult(
-            self.run.path, self.last.epoch, float(self.test.loss), float(self.test.accuracy), self.last.history
-        )
+        loss, accuracy = float(self.test.loss), float(self.test.accuracy)
+        return RunResult(self.run.path, self.last.epoch, loss, accuracy, self.last.history)
 
     def introduce(self) -> None:
         """Say what is trained on what, and where it goes."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,10 +19,29 @@ from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
 
-if TYPE_CHECKING:
-    from eventsnn.training.losses import FirstSpikeLoss
+__all__ = ["BlockGradient", "Gradients", "TimeLoss", "loss_and_grad"]
 
-__all__ = ["BlockGradient", "Gradients", "loss_and_grad"]
+
+class TimeLoss(Protocol):
+    """A loss on first spike times, such as those of `eventsnn.training.losses`.
+
+    times : (n_samples, n_outputs), inf where silent; labels : (n_samples,); tau_syn : scalar or (n_outputs,)
+    """
+
+    def value_and_grad(
+        self, times: NDArray[np.float64], labels: NDArray[np.int64], tau_syn: ArrayLike
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Loss of each sample, (n_samples,), and its derivative with respect to `times`."""
+
+    def value(
+        self,
+        times: NDArray[Any],
+        labels: NDArray[np.int64],
+        tau_syn: ArrayLike,
+        exp: Callable[..., Any] = ...,
+        log: Callable[..., Any] = ...,
+    ) -> NDArray[Any]:
+        """Loss of each sample; for `times` of a higher precision with an `exp` and a `log` that keep it."""
 
 
 @dataclass
@@ -49,7 +69,7 @@ class BlockGradient:
         self,
         events: InputEvents,
         labels: NDArray[np.int64],
-        loss: FirstSpikeLoss,
+        loss: TimeLoss,
         *,
         hidden_hinge: list[tuple[NDArray[np.bool_], float]] | None = None,
         output_hinge: float = 0.0,
@@ -80,18 +100,16 @@ class BlockGradient:
                 if output_hinge > 0.0 and silent_counts[k].any():
                     pushed = np.zeros(times.shape, dtype=bool)
                     pushed[labels_ok, labels] = np.isinf(times[labels_ok, labels])
-                    losses += self._add_hinge(runner, pushed, pushed.any(axis=0), output_hinge, height)
+                    losses += self.add_hinge(runner, pushed, output_hinge, height)
             elif hidden_hinge is not None and hidden_hinge[k][0].any():
                 wanted, strength = hidden_hinge[k]
                 pushed = np.isinf(runner.record.time) & wanted
-                losses += self._add_hinge(runner, pushed, wanted, strength, height)
+                losses += self.add_hinge(runner, pushed, strength, height)
             if k > 0:
                 d_first = np.empty((labels.size, runner.n_pre))
             elif want_inputs:
                 d_inputs = d_first = np.empty((labels.size, runner.n_pre))
-            n_clipped += runner.backward(
-                height, max_norm, self.d_weights[k], d_first if k > 0 or want_inputs else None
-            )
+            n_clipped += runner.backward(height, max_norm, self.d_weights[k], d_first if k > 0 or want_inputs else None)
         return BlockOutcome(losses, predictions, silent_counts, n_clipped, d_inputs)
 
     @staticmethod
@@ -106,9 +124,9 @@ class BlockGradient:
         return height
 
     @staticmethod
-    def _add_hinge(runner: LayerRunner, pushed: Any, wanted: Any, strength: float, height: Any) -> Any:
+    def add_hinge(runner: LayerRunner, pushed: Any, strength: float, height: Any) -> Any:
         """Add d(hinge)/du to `height`; returns the hinge of each sample."""
-        peaks = runner.peaks(wanted)
+        peaks = runner.peaks(pushed)
         theta = runner.theta
         reachable = pushed & (peaks > 0.0)
         height[reachable] = (np.zeros_like(height) - strength / theta)[reachable]
@@ -153,7 +171,7 @@ def loss_and_grad(
     network: Sequential,
     spikes: Spikes,
     targets: ArrayLike,
-    loss: FirstSpikeLoss,
+    loss: TimeLoss,
     *,
     method: Literal["first_spike"] = "first_spike",
     silent_strength: float = 0.0,

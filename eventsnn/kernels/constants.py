@@ -26,6 +26,9 @@ STATUS_BUFFER_FULL = 2
 #: its squares in gradients) far from overflow, and typical windows of a few time constants never pay for a move.
 REFERENCE_SPAN = 20.0
 
+#: Neurons are looked through for crossings in tiles of this size.
+TILE = 16
+
 #: `LayerConstants.max_spikes` of neurons without a limit
 NO_LIMIT = 2**62
 
@@ -60,20 +63,23 @@ class NeuronConstants(NamedTuple):
     max_spikes: int
 
 
-class Factors(NamedTuple):
-    """Per-event factors of the input spikes of a block (see `event_factors`), each of shape (n_events,).
+#: rows of `Factors.values`
+GAIN, CROSS, X_NEXT, RISE = 0, 1, 2, 3
+#: rows of `Factors.clock`
+TIME, REFERENCE = 0, 1
 
-    gain, cross, x_next and rise have the dtype of the weights, reference is float64.
+
+class Factors(NamedTuple):
+    """Per-event factors of the input spikes of a block (see `event_factors`).
+
+    values : dtype of the weights, (4, n_events). GAIN = exp(s/tau_syn)/tau_mem, CROSS = -GAIN x, X_NEXT the warped time
+        of the next event relative to this event's reference (its own where it is the sample's last), and
+        RISE = exp(s/tau_mem).
+    clock : float64, (2, n_events). TIME of the event and the REFERENCE time that s = time - reference is measured from.
     """
 
-    gain: NDArray[np.floating]
-    cross: NDArray[np.floating]
-    #: warped time of the next event, relative to this event's reference; its own where it is the sample's last
-    x_next: NDArray[np.floating]
-    #: exp(s/tau_mem) of the event itself
-    rise: NDArray[np.floating]
-    #: reference time of each event (float64)
-    reference: NDArray[np.float64]
+    values: NDArray[np.floating]
+    clock: NDArray[np.float64]
 
 
 class SpikeRecord(NamedTuple):
@@ -93,20 +99,21 @@ class SpikeRecord(NamedTuple):
     causal_end: NDArray[np.int32]
 
 
-class FoundSpikes(NamedTuple):
-    """First spikes of one sample whose times are still to be solved: coefficients, interval, neuron, last event.
+#: rows of `FoundSpikes.floats`: coefficients and interval of the spike, then scratch of the solver
+FOUND_P, FOUND_Q, S_LOW, S_HIGH, DECAY, ROOT, SLOPE, MANTISSA, EXPONENT, LOGARITHM = range(10)
+#: rows of `FoundSpikes.places`
+NEURON, EVENT = 0, 1
 
-    decay, root: scratch of the solver. All of shape (n_post,), float64, but neurons and events (int64).
+
+class FoundSpikes(NamedTuple):
+    """First spikes of one sample whose times are still to be solved, one per column; room for n_post.
+
+    floats : float64, (10, n_post); bits : the memory of its MANTISSA row as int64; places : int64, (2, n_post)
     """
 
-    p: NDArray[np.float64]
-    q: NDArray[np.float64]
-    s_low: NDArray[np.float64]
-    s_high: NDArray[np.float64]
-    decay: NDArray[np.float64]
-    root: NDArray[np.float64]
-    neurons: NDArray[np.int64]
-    events: NDArray[np.int64]
+    floats: NDArray[np.float64]
+    bits: NDArray[np.int64]
+    places: NDArray[np.int64]
 
 
 class InputEvents(NamedTuple):

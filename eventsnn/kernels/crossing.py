@@ -224,7 +224,7 @@ def crosses(
     p, q, theta and the time constants count as exact. theta > 0, q > 0: u_peak = tau_mem q exp(-s_peak/tau_syn) is
     compared if s_peak <= s_hi, else u(s_hi): first with one generous error bound where the place of the peak is well
     conditioned, then with the proper one, then in double-double. theta > 0, q <= 0: u rises to v_inf < v_threshold at
-    most, never. theta <= 0: see `_crosses_to_rest`.
+    most, never. theta <= 0: see `_crosses_to_rest`. A nan among the arguments answers False: callers check for it.
     """
     if not s_hi > s_lo:
         return False

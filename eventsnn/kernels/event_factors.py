@@ -6,9 +6,9 @@ import math
 
 from numba import njit
 
-from eventsnn.kernels.constants import REFERENCE_SPAN
+from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE, REFERENCE_SPAN, RISE, TIME, X_NEXT
 from eventsnn.kernels.flow import warp
-from eventsnn.kernels.spike_time import FAMILY_EQUAL
+from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -17,28 +17,39 @@ def event_factors(constants, events, factors):
 
     The reference time is that of the first event of a sample and moves to the current event when the exponents would
     grow beyond `REFERENCE_SPAN`. One or two transcendental functions per event: exp(s/tau_syn) follows from
-    exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x.
+    exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and for tau_mem == 2 tau_syn x follows as well (to an
+    absolute precision, which is all that p + q x can use).
     """
     tau_mem, delta = constants.tau_mem, constants.delta
     span = REFERENCE_SPAN * min(tau_mem, constants.tau_syn)
     offsets, times = events.offsets, events.times
-    gains, crosses, x_next, rises, references = factors
+    values, clock = factors.values, factors.clock
+    doubled = constants.family == FAMILY_DOUBLE
     for b in range(offsets.size - 1):
         start, end = offsets[b], offsets[b + 1]
-        reference, x = 0.0, 0.0
+        reference = 0.0
         for k in range(start, end):
             t = times[k]
-            if k == start or t - reference > span:
-                reference, x = t, 0.0
-            s = t - reference
-            rise = math.exp(s / tau_mem)
-            gain = rise / tau_mem
-            if constants.family != FAMILY_EQUAL:
-                gain /= 1.0 - delta * x
-            references[k] = reference
-            rises[k] = rise
-            gains[k] = gain
-            crosses[k] = -gain * x
-            if k + 1 < end:
-                x = warp(times[k + 1] - reference, delta)
-            x_next[k] = x
+            moves = k == start or t - reference > span
+            if moves:
+                if k > start:
+                    values[X_NEXT, k - 1] = warp(t - reference, delta)
+                reference = t
+            rise = math.exp((t - reference) / tau_mem)
+            if doubled:
+                x = tau_mem * (1.0 - 1.0 / rise)
+                gain = rise * rise / tau_mem
+            elif constants.family == FAMILY_EQUAL:
+                x = t - reference
+                gain = rise / tau_mem
+            else:
+                x = warp(t - reference, delta)
+                gain = rise / (tau_mem * (1.0 - delta * x))
+            clock[TIME, k] = t
+            clock[REFERENCE, k] = reference
+            values[RISE, k] = rise
+            values[GAIN, k] = gain
+            values[CROSS, k] = -gain * x
+            values[X_NEXT, k] = x
+            if not moves:
+                values[X_NEXT, k - 1] = x

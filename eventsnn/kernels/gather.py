@@ -28,8 +28,9 @@ def jitter_events(events, noise):
     for b in range(events.offsets.size - 1):
         longest = max(longest, events.offsets[b + 1] - events.offsets[b])
     spare_times, spare_neurons = np.empty(longest, np.float64), np.empty(longest, np.int64)
+    heads = np.empty(longest + 1, np.int64)
     for k in range(events.offsets[events.offsets.size - 1]):
         events.times[k] = abs(events.times[k] + noise[k])
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
-        sort_events(events.times[start:end], events.neurons[start:end], spare_times, spare_neurons, end - start)
+        sort_events(events.times, events.neurons, spare_times, spare_neurons, heads, start, end - start)

@@ -22,6 +22,7 @@ import math
 import numpy as np
 from numba import njit
 
+from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE
 from eventsnn.kernels.flow import synaptic_kernel
 
 
@@ -60,15 +61,16 @@ def _clip_scale(constants, events, factors, record, height, b, latest, by_event,
     tau_mem, tau_syn, delta = constants.tau_mem, constants.tau_syn, constants.delta
     gain_gain, gain_cross, cross_cross, total = 0.0, 0.0, 0.0, 0.0
     start = events.offsets[b]
+    values, clock = factors.values, factors.clock
     for k in range(start, latest):
-        if k > start and factors.reference[k] != factors.reference[k - 1]:
-            shift = factors.reference[k] - factors.reference[k - 1]
+        if k > start and clock[REFERENCE, k] != clock[REFERENCE, k - 1]:
+            shift = clock[REFERENCE, k] - clock[REFERENCE, k - 1]
             keep, fade = math.exp(-shift / tau_mem), math.exp(-shift / tau_syn)
             mix = synaptic_kernel(shift, tau_mem, tau_syn, delta)
             cross_cross = keep * keep * cross_cross + 2.0 * keep * mix * gain_cross + mix * mix * gain_gain
             gain_cross = fade * (keep * gain_cross + mix * gain_gain)
             gain_gain *= fade * fade
-        gain, cross = np.float64(factors.gain[k]), np.float64(factors.cross[k])
+        gain, cross = np.float64(values[GAIN, k]), np.float64(values[CROSS, k])
         gain_gain += gain * gain
         gain_cross += gain * cross
         cross_cross += cross * cross
@@ -101,7 +103,7 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
     n_clipped = 0
     zero = weight.dtype.type(0.0)
     offsets, neurons = events.offsets, events.neurons
-    gain, cross, references = factors.gain, factors.cross, factors.reference
+    values, clock = factors.values, factors.clock
     decay_mem, warped, slope, causal_end = record.decay_mem, record.warped, record.slope, record.causal_end
     longest = 0
     for b in range(offsets.size - 1):
@@ -130,8 +132,8 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
             )
             n_clipped += scale < 1.0
         for k in range(latest - 1, start - 1, -1):
-            if k + 1 < latest and references[k + 1] != references[k]:
-                shift = references[k + 1] - references[k]
+            if k + 1 < latest and clock[REFERENCE, k + 1] != clock[REFERENCE, k]:
+                shift = clock[REFERENCE, k + 1] - clock[REFERENCE, k]
                 _move_reference_back(a, b_, shift, constants.tau_mem, constants.tau_syn, constants.delta)
                 if want_times:
                     _move_reference_back(c, d, shift, constants.tau_mem, constants.tau_syn, constants.delta)
@@ -146,9 +148,9 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
                     d[n] = flow / constants.tau_mem
                 n = following[n]
             j = neurons[k]
-            _add_rank_two(d_weight[j], a, b_, gain[k], cross[k])
+            _add_rank_two(d_weight[j], a, b_, values[GAIN, k], values[CROSS, k])
             if want_times:
-                d_times[k] += _dot_rank_two(weight[j], c, d, gain[k], cross[k])
+                d_times[k] += _dot_rank_two(weight[j], c, d, values[GAIN, k], values[CROSS, k])
     return n_clipped
 
 

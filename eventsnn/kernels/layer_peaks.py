@@ -7,12 +7,13 @@ import math
 import numpy as np
 from numba import njit
 
+from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE, RISE, X_NEXT
 from eventsnn.kernels.flow import membrane, peak_time, slope, synaptic_kernel, warp
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
-    """Enter the highest peak of every silent neuron with wanted[n] into `record`, its height into `peaks`.
+    """Enter the highest peak of every silent neuron with wanted[sample, neuron] into `record`, its height into `peaks`.
 
     The maximum over a sample lies inside an interval (slope 0), at t_end, or at an event whose input turned the
     potential down: a kink, which moves with that event, so the slope on its left is kept for the gradient. A neuron
@@ -21,7 +22,7 @@ def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
     """
     tau_mem, tau_syn, delta = constants.tau_mem, constants.tau_syn, constants.delta
     offsets, neurons, times = events.offsets, events.neurons, events.times
-    gain, cross, x_next, rise, references = factors
+    values, clock = factors
     peak_times, decay_mem, warped, slopes, causal_ends = record
     peaks[:, :] = 0.0
     for b in range(offsets.size - 1):
@@ -29,28 +30,28 @@ def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
         while end > start and times[end - 1] > constants.t_end:
             end -= 1
         for n in range(weight.shape[1]):
-            if not wanted[n] or peak_times[b, n] != np.inf:
+            if not wanted[b, n] or peak_times[b, n] != np.inf:
                 continue
             p, q, highest = 0.0, 0.0, 0.0
             p_before, q_before, group = 0.0, 0.0, start
             for k in range(start, end):
-                reference = references[k]
-                if k > start and reference != references[k - 1]:
-                    shift = reference - references[k - 1]
+                reference = clock[REFERENCE, k]
+                if k > start and reference != clock[REFERENCE, k - 1]:
+                    shift = reference - clock[REFERENCE, k - 1]
                     p = p * math.exp(-shift / tau_mem) + q * synaptic_kernel(shift, tau_mem, tau_syn, delta)
                     q *= math.exp(-shift / tau_syn)
                 if k == start or times[k] > times[k - 1]:
                     p_before, q_before, group = p, q, k
                 w = np.float64(weight[neurons[k], n])
-                q += w * gain[k]
-                p += w * cross[k]
+                q += w * values[GAIN, k]
+                p += w * values[CROSS, k]
                 last = k + 1 == end
                 if not last and times[k + 1] == times[k]:
                     continue
                 s_low = times[k] - reference
                 if q > 0.0:
                     # u <= (p + q x_next)/rise inside the interval: most cannot beat the highest value so far
-                    if not last and not p + q * x_next[k] > highest * rise[k]:
+                    if not last and not p + q * values[X_NEXT, k] > highest * values[RISE, k]:
                         continue
                     s_top = peak_time(p, q, tau_mem, tau_syn, delta)
                 else:

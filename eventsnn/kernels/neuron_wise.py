@@ -63,7 +63,7 @@ def _start(constants, n, state):
 def neuron_wise_forward(constants, weight, events, record, out):
     """As `layer_forward`, for `NeuronConstants`; of the record, decay_mem and warped are not filled."""
     state = np.zeros(6)
-    spare_times, spare_neurons = np.empty(0), np.empty(0, np.int64)
+    spare_times, spare_neurons, heads = np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
     written = 0
     out.offsets[0] = 0
     for b in range(events.offsets.size - 1):
@@ -91,7 +91,8 @@ def neuron_wise_forward(constants, weight, events, record, out):
         size = written - first_out
         if size > spare_times.size:
             spare_times, spare_neurons = np.empty(2 * size), np.empty(2 * size, np.int64)
-        sort_events(out.times[first_out:written], out.neurons[first_out:written], spare_times, spare_neurons, size)
+            heads = np.empty(2 * size + 1, np.int64)
+        sort_events(out.times, out.neurons, spare_times, spare_neurons, heads, first_out, size)
         out.offsets[b + 1] = written
     return STATUS_OK, -1
 
@@ -103,7 +104,7 @@ def neuron_wise_peaks(constants, weight, events, wanted, record, peaks):
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
         for n in range(weight.shape[1]):
-            if not wanted[n] or record.time[b, n] != np.inf:
+            if not wanted[b, n] or record.time[b, n] != np.inf:
                 continue
             tau_mem, tau_syn = constants.tau_mem[n], constants.tau_syn[n]
             delta = decay_difference(tau_mem, tau_syn)

@@ -11,19 +11,31 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _sum_and_clear(gradients, low, high):
+    """Add all block gradients to the first one's place, in block order, and clear the others."""
+    total = gradients[0, low:high]
+    zero = gradients.dtype.type(0.0)
+    for block in range(1, gradients.shape[0]):
+        part = gradients[block, low:high]
+        for i in range(total.size):
+            total[i] += part[i]
+            part[i] = zero
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def sgd_step(weight, gradients, velocity, learning_rate, momentum, scale, low, high):
     """velocity = momentum velocity + g; weight -= learning_rate velocity, for elements low : high of flat arrays.
 
     `gradients` is (n_blocks, n_elements); g is `scale` times their sum; they are set to zero.
     """
+    g = _sum_and_clear(gradients, low, high)
+    w, u = weight[low:high], velocity[low:high]
     zero = weight.dtype.type(0.0)
-    for i in range(low, high):
-        g = zero
-        for block in range(gradients.shape[0]):
-            g += gradients[block, i]
-            gradients[block, i] = zero
-        velocity[i] = momentum * velocity[i] + scale * g
-        weight[i] -= learning_rate * velocity[i]
+    for i in range(g.size):
+        u[i] = momentum * u[i] + scale * g[i]
+        w[i] -= learning_rate * u[i]
+        g[i] = zero
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -32,18 +44,19 @@ def adam_step(weight, gradients, first, second, second_max, rate, beta1, beta2, 
 
     rate = learning_rate / (1 - beta1^t) and root_scale = 1 / sqrt(1 - beta2^t) carry the bias corrections.
     """
+    g = _sum_and_clear(gradients, low, high)
+    w, m, v = weight[low:high], first[low:high], second[low:high]
     zero, one = weight.dtype.type(0.0), weight.dtype.type(1.0)
-    amsgrad = second_max.size > 0
-    for i in range(low, high):
-        g = zero
-        for block in range(gradients.shape[0]):
-            g += gradients[block, i]
-            gradients[block, i] = zero
-        g *= scale
-        first[i] = beta1 * first[i] + (one - beta1) * g
-        second[i] = beta2 * second[i] + (one - beta2) * g * g
-        largest = second[i]
-        if amsgrad:
-            largest = max(largest, second_max[i])
-            second_max[i] = largest
-        weight[i] -= rate * first[i] / (math.sqrt(largest) * root_scale + epsilon)
+    keep1, keep2 = one - beta1, one - beta2
+    for i in range(g.size):
+        gradient = g[i] * scale
+        m[i] = beta1 * m[i] + keep1 * gradient
+        v[i] = beta2 * v[i] + keep2 * gradient * gradient
+        g[i] = zero
+    if second_max.size > 0:
+        largest = second_max[low:high]
+        for i in range(v.size):
+            largest[i] = v[i] if v[i] > largest[i] else largest[i]
+        v = largest
+    for i in range(w.size):
+        w[i] -= rate * m[i] / (math.sqrt(v[i]) * root_scale + epsilon)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import njit
 
+from eventsnn.kernels.constants import (
+    DECAY,
+    EVENT,
+    FOUND_P,
+    FOUND_Q,
+    LOGARITHM,
+    MANTISSA,
+    NEURON,
+    REFERENCE,
+    ROOT,
+    S_HIGH,
+    S_LOW,
+    SLOPE,
+)
 from eventsnn.kernels.flow import warp
+from eventsnn.kernels.logarithm import log_of_split, split_exponents
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL, spike_time_and_slope
 
-#: Of tau_mem == 2 tau_syn: above this square of the relative distance from grazing, the quadratic formula loses nothing.
-_NOT_GRAZING = 1e-3
+#: Of tau_mem == 2 tau_syn: above this relative distance from grazing, the quadratic formula loses nothing.
+_NOT_GRAZING = 0.03
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -32,49 +46,54 @@ def highest_peak(constants, p, q):
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _quadratic_roots(p, q, theta, tau_mem, n, decay, root):
-    """tau_mem == 2 tau_syn: decay = exp(-s/tau_mem) of the first crossing; root: relative distance from grazing."""
+def _quadratic_roots(floats, n, theta, tau_mem):
+    """tau_mem == 2 tau_syn: DECAY = exp(-s/tau_mem) of the first crossing (MANTISSA: a copy), SLOPE = du/ds there.
+
+    ROOT: relative distance from grazing. The slope is w y/tau_mem.
+    """
     for i in range(n):
-        a = tau_mem * q[i]
-        b = p[i] + a
-        w = math.sqrt(max(b * b - 4.0 * a * theta, 0.0))
-        decay[i] = (b + w) / (2.0 * a)
-        root[i] = w / b
+        a = tau_mem * floats[FOUND_Q, i]
+        b = floats[FOUND_P, i] + a
+        square = b * b - 4.0 * a * theta
+        w = math.sqrt(square if square > 0.0 else 0.0)
+        y = (b + w) / (2.0 * a)
+        floats[DECAY, i] = y
+        floats[MANTISSA, i] = y
+        floats[ROOT, i] = w / b
+        floats[SLOPE, i] = w * y / tau_mem
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def solve_found(constants, factors, found, n_found, b, record, out, written):
-    """Write the spikes `found` of sample b to `record` and to `out` from `written` on; returns the new `written`.
+def solve_found(constants, clock, floats, bits, places, n_found, b, record, out_times, out_neurons, written):
+    """Write the spikes found in sample b to `record` and to the output from `written` on; returns the new `written`.
 
-    For tau_mem == 2 tau_syn the roots are found in one vectorised loop and cost one logarithm each; spikes close to
-    grazing, and other ratios, go through `spike_time_and_slope`.
+    For tau_mem == 2 tau_syn the roots and their logarithms are found in vectorised loops; spikes close to grazing, and
+    other ratios, go through `spike_time_and_slope`.
     """
-    tau_mem = constants.tau_mem
-    found_p, found_q, s_low, s_high, decay, root, neurons, events = found
-    times, decays_mem, warped, slopes, causal_ends = record
-    out_times, out_neurons, event_reference = out.times, out.neurons, factors.reference
-    quadratic = constants.family == FAMILY_DOUBLE
+    tau_mem, quadratic = constants.tau_mem, constants.family == FAMILY_DOUBLE
+    times, decays, warped, slopes, causal_ends = record
     if quadratic:
-        _quadratic_roots(found_p, found_q, constants.theta, tau_mem, n_found, decay, root)
+        _quadratic_roots(floats, n_found, constants.theta, tau_mem)
+        split_exponents(bits, n_found, floats)
+        log_of_split(floats, n_found)
     for i in range(n_found):
-        n, e = neurons[i], events[i]
-        if quadratic and root[i] * root[i] > _NOT_GRAZING:
-            decay_mem = decay[i]
-            s = -tau_mem * math.log(decay_mem)
-            # du/ds = w y/tau_mem with w = root b, and b y = theta + a y^2
-            rise = root[i] * (found_p[i] + tau_mem * found_q[i]) * decay_mem / tau_mem
+        n, e = places[NEURON, i], places[EVENT, i]
+        slope, decay = floats[SLOPE, i], floats[DECAY, i]
+        if quadratic and floats[ROOT, i] > _NOT_GRAZING:
+            s = min(max(-tau_mem * floats[LOGARITHM, i], floats[S_LOW, i]), floats[S_HIGH, i])
+            x = tau_mem * (1.0 - decay)
         else:
-            s, rise = spike_time_and_slope(
-                found_p[i], found_q[i], constants.theta, tau_mem, constants.tau_syn, constants.delta,
-                constants.family, s_low[i], s_high[i],
+            s, slope = spike_time_and_slope(
+                floats[FOUND_P, i], floats[FOUND_Q, i], constants.theta, tau_mem, constants.tau_syn, constants.delta,
+                constants.family, floats[S_LOW, i], floats[S_HIGH, i],
             )  # fmt: skip
-            decay_mem = math.exp(-s / tau_mem)
-        s = min(max(s, s_low[i]), s_high[i])
-        t = event_reference[e] + s
+            decay = math.exp(-s / tau_mem)
+            x = warp(s, constants.delta)
+        t = clock[REFERENCE, e] + s
         times[b, n] = t
-        decays_mem[b, n] = decay_mem
-        warped[b, n] = tau_mem * (1.0 - decay_mem) if quadratic else warp(s, constants.delta)
-        slopes[b, n] = rise
+        decays[b, n] = decay
+        warped[b, n] = x
+        slopes[b, n] = slope
         causal_ends[b, n] = e + 1
         out_times[written] = t
         out_neurons[written] = n

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,9 @@ from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang
 from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
 
 if TYPE_CHECKING:
-    from eventsnn.datasets.base import Dataset
     from eventsnn.network import Sequential
     from eventsnn.simulation import Result
+    from eventsnn.spikes import Spikes
 
 __all__ = ["write_report"]
 
@@ -34,10 +34,33 @@ _BLOCK = 1000  # test samples simulated at a time: bounds the memory for hidden 
 _MIN_PIXELS = 64  # inputs from which a square input is taken for an image
 
 
+class _LabelledSpikes(Protocol):
+    """What is used of a `datasets.Split`."""
+
+    @property
+    def spikes(self) -> Spikes: ...
+    @property
+    def labels(self) -> NDArray[np.int64]: ...
+    @property
+    def values(self) -> NDArray[np.floating] | None: ...
+    def __len__(self) -> int: ...
+
+
+class _TestedData(Protocol):
+    """What is used of a `datasets.Dataset`; importing that would turn the arrow round."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+    @property
+    def test(self) -> _LabelledSpikes: ...
+
+
 def write_report(
     folder: Path,
     network: Sequential,
-    dataset: Dataset,
+    dataset: _TestedData,
     history: Sequence[Mapping[str, Any] | Any],
     *,
     encoding: Mapping[str, Any] | None = None,
@@ -104,7 +127,7 @@ class _Report:
     """What the pictures share; simulations run when first needed."""
 
     def __init__(
-        self, network: Sequential, dataset: Dataset, history: Sequence[Any], encoding: Mapping[str, Any] | None,
+        self, network: Sequential, dataset: _TestedData, history: Sequence[Any], encoding: Mapping[str, Any] | None,
         sample: int, n_threads: int,
     ) -> None:  # fmt: skip
         self.network, self.dataset, self.history = network, dataset, history

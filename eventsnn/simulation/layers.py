@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError
 from eventsnn.kernels.constants import (
+    MANTISSA,
     NO_LIMIT,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
+    TILE,
     Factors,
     FoundSpikes,
     InputEvents,
@@ -29,7 +31,7 @@ from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LIF
 from eventsnn.spikes import Spikes
 
-_WORK_ROWS = 6
+_WORK_ROWS, _MARGIN_ROW = 11, 5
 _NO_GRADIENT = np.empty(0)
 
 
@@ -89,20 +91,18 @@ class LayerRunner:
         #: distance from the driven resting potential to threshold, scalar or (n_post,); and the slope it makes
         self.theta = np.asarray(neuron.v_threshold) - np.asarray(neuron.v_leak) - np.asarray(neuron.i_bias)
         self.slope_unit = np.abs(self.theta) / np.asarray(neuron.tau_mem)
-        self._work = np.empty((_WORK_ROWS, self.n_post), weight.dtype)
-        self._bits = self._work.view(np.int32 if weight.dtype == np.float32 else np.int64)
+        self._work = np.full((_WORK_ROWS, -(-self.n_post // TILE) * TILE), -1.0, weight.dtype)
+        margins = self._work[_MARGIN_ROW].reshape(-1, TILE)
+        self._bits = margins.view(np.int32 if weight.dtype == np.float32 else np.int64)
         n = self.n_post
-        self._found = FoundSpikes(*(np.empty(n) for _ in range(6)), np.empty(n, np.int64), np.empty(n, np.int64))
+        floats = np.empty((10, n))
+        self._found = FoundSpikes(floats, floats[MANTISSA].view(np.int64), np.empty((2, n), np.int64))
         self._factors = self._make_factors(0)
         self._make_sample_buffers(0)
         self.events = InputEvents(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
 
     def _make_factors(self, n_events: int) -> Factors:
-        dtype = self.weight.dtype
-        return Factors(
-            np.empty(n_events, dtype), np.empty(n_events, dtype), np.empty(n_events, dtype), np.empty(n_events, dtype),
-            np.empty(n_events),
-        )  # fmt: skip
+        return Factors(np.empty((4, n_events), self.weight.dtype), np.empty((2, n_events)))
 
     def _make_sample_buffers(self, n_samples: int) -> None:
         shape = (n_samples, self.n_post)
@@ -126,7 +126,7 @@ class LayerRunner:
         n_events = int(events.offsets[-1])
         if n_samples != self._record.time.shape[0]:
             self._make_sample_buffers(n_samples)
-        if n_events > self._factors.gain.size:
+        if n_events > self._factors.values.shape[1]:
             self._factors = self._make_factors(n_events + n_events // 4)
         self.events = events
         while True:
@@ -155,7 +155,7 @@ class LayerRunner:
         return self._record
 
     def peaks(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """Enter the highest peaks of the silent neurons with wanted[n] into the record.
+        """Enter the highest peaks of the silent neurons with wanted[sample, neuron] into the record.
 
         Returns v - v_inf at the peaks, (n_samples, n_post), 0 where there is none.
         """

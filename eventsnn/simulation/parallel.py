@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 from typing import TypeVar
 
@@ -29,7 +30,7 @@ def sample_blocks(n_samples: int) -> list[tuple[int, int]]:
         return []
     n_blocks = min(n_samples, 2 * -(-n_samples // (2 * BLOCK_SIZE)))
     bounds = [n_samples * k // n_blocks for k in range(n_blocks + 1)]
-    return list(zip(bounds[:-1], bounds[1:], strict=True))
+    return list(pairwise(bounds))
 
 
 class BlockPool:

@@ -91,8 +91,7 @@ def write_savepoint(folder: Path | str, state: dict[str, Any]) -> None:
     except OSError as error:
         raise CheckpointError(
             f"{folder}: the savepoint cannot be written ({reason(error)}); earlier savepoints are untouched. "
-            "Free some disk space or choose another folder, then go on from the last savepoint with: "
-            "eventsnn continue RUN EPOCH"
+            "Free some disk space or choose another folder"
         ) from error
 
 

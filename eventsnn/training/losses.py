@@ -93,7 +93,7 @@ class FirstSpikeLoss(ABC):
         tau = np.broadcast_to(np.asarray(tau_syn), times.shape)
         t = np.where(times == np.inf, self.t_silent, times / tau)
         rows = np.arange(labels.size)
-        result = self._formula(t, labels, rows, exp, log)
+        result: NDArray[Any] = self._formula(t, labels, rows, exp, log)
         return result + self.alpha * exp(t[rows, labels] / self.beta) if self.alpha else result
 
     @abstractmethod

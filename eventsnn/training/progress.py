@@ -34,8 +34,8 @@ def epoch_bar(epoch: int, n_epochs: int, n_samples: int, *, enabled: bool) -> It
     from tqdm import tqdm
 
     width = len(str(n_epochs))
+    title = f"epoch {epoch:{width}d}/{n_epochs}"
     with tqdm(
-        total=n_samples, desc=f"epoch {epoch:{width}d}/{n_epochs}", unit=" samples", unit_scale=True, dynamic_ncols=True,
-        mininterval=0.2,
-    ) as bar:  # fmt: skip
+        total=n_samples, desc=title, unit=" samples", unit_scale=True, dynamic_ncols=True, mininterval=0.2
+    ) as bar:
         yield _EpochBar(bar)

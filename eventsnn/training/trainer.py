@@ -127,15 +127,11 @@ class Trainer:
         self._rng = np.random.Generator(np.random.PCG64(seed))
         self._silent_state = silent.start([layer.n_neurons for layer in network.layers]) if silent else {}
         n_blocks = len(sample_blocks(batch_size))
-        self._gradients = {
-            name: np.zeros((n_blocks, w.size), w.dtype) for name, w in self.network.parameters().items()
-        }
+        self._gradients = {name: np.zeros((n_blocks, w.size), w.dtype) for name, w in self.network.parameters().items()}
         self._blocks = [self._block(k) for k in range(n_blocks)]
 
     def _block(self, k: int) -> BlockGradient:
-        gradients = [
-            self._gradients[name][k].reshape(w.shape) for name, w in self.network.parameters().items()
-        ]
+        gradients = [self._gradients[name][k].reshape(w.shape) for name, w in self.network.parameters().items()]
         return BlockGradient(self.network, gradients)
 
     @property
@@ -184,10 +180,11 @@ class Trainer:
                 before = self.state_dict()
                 try:
                     metrics = self._run_epoch(train, valid, n_epochs, pool, progress)
+                    # Inside: an interrupt between the two would leave the weights an epoch ahead of the history.
+                    self.history.append(metrics)
                 except BaseException:
                     self.load_state_dict(before)
                     raise
-                self.history.append(metrics)
                 if on_epoch is not None:
                     on_epoch(self, metrics)
         return self.history
@@ -252,9 +249,8 @@ class Trainer:
             )  # fmt: skip
 
         outcomes = pool.map(work, range(len(blocks)))
-        fractions = [
-            sum(o.silent_counts[layer] for o in outcomes) / chosen.size for layer in range(len(self.network.layers))
-        ]
+        counts = zip(*(o.silent_counts for o in outcomes), strict=True)
+        fractions = [np.sum(layer, axis=0) / chosen.size for layer in counts]
         bumped = None
         frozen: list[NDArray[np.floating]] = []
         if isinstance(self.silent, WeightBumping):

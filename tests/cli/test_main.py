@@ -203,3 +203,24 @@ def test_ctrl_c_says_how_to_go_on(tmp_path, capsys):
     assert main(["train", str(path), "--epochs", str(epoch + 2), "--out", str(tmp_path / "whole"), "--no-plots"]) == 0
     (whole,) = (tmp_path / "whole").iterdir()
     assert_same_bits(whole, run, epochs=[0, 7, epoch + 2])
+
+
+def test_ctrl_c_in_the_making_of_a_progress_bar_shows_no_traceback(config, tmp_path, capsys, monkeypatch):
+    """Deleting a tqdm bar whose __init__ was interrupted raises; the traceback would follow our line."""
+    deleted, complaints = [], []
+
+    class HalfMadeBar:
+        def __del__(self):
+            deleted.append(self.__class__)
+            raise AttributeError("'tqdm' object has no attribute 'pos'")
+
+    def run_epoch(*arguments):
+        bar = HalfMadeBar()  # noqa: F841 - the traceback keeps it alive
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    monkeypatch.setattr("eventsnn.training.trainer.Trainer._run_epoch", run_epoch)
+    assert main(["train", config, "--out", str(tmp_path / "runs"), "--no-plots"]) == 130
+    assert "interrupted; 0 of 4 epochs are finished and saved" in capsys.readouterr().err
+    assert deleted  # while our hook was away
+    assert complaints == []

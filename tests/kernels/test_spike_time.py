@@ -181,7 +181,7 @@ def test_spike_time_and_slope_agree_with_mpmath():
 
 @pytest.mark.slow
 def test_spike_time_and_slope_agree_with_mpmath_on_many_cases():
-    for case in decision_cases(20_000, seed=101):
+    for case in decision_cases(10_000, seed=101):
         if case.answer:
             _assert_time_and_slope(case)
 

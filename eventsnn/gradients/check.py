@@ -1,0 +1,271 @@
+"""`check_gradients`: every gradient against central differences, both numbers side by side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsnn._validation import number
+from eventsnn.errors import ValidationError
+from eventsnn.gradients.differences import INPUT_TIMES, Float64Difference, HighPrecisionDifference, LossDifference
+from eventsnn.gradients.first_spike import TimeLoss, check_targets, loss_and_grad, require_first_spike
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import check_inputs
+from eventsnn.spikes import Spikes
+
+__all__ = ["GradientEntry", "GradientReport", "check_gradients"]
+
+#: precision "auto" computes everything in high precision up to this many neuron evaluations (a few seconds)
+SMALL = 2_000
+
+Place = tuple[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class GradientEntry:
+    """One derivative: `analytic` from `loss_and_grad`, `numeric` from differences in `precision`.
+
+    changed: the step made or removed a spike, or moved one past an input of its neuron, where the derivative jumps;
+    the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array.
+    """
+
+    name: str
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    precision: str
+    changed: bool
+    error: float = math.nan
+
+    def __str__(self) -> str:
+        place = f"{self.name}[{', '.join(map(str, self.index))}]"
+        end = "spikes changed" if self.changed else f"{self.error:10.2e}"
+        return f"{place:<28} {self.analytic:24.16e} {self.numeric:24.16e} {end}  {self.precision}"
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """Outcome of `check_gradients`; `print` it to see the table.
+
+    Attributes
+    ----------
+    entries : list of GradientEntry by name of the array ("hidden.weight", ..., "input_times")
+    tolerance : largest relative error allowed
+    """
+
+    entries: dict[str, list[GradientEntry]]
+    tolerance: float
+
+    def max_errors(self) -> dict[str, float]:
+        """Largest relative error of each array; nan where no entry could be compared."""
+        return {
+            name: max((e.error for e in entries if not e.changed), default=math.nan)
+            for name, entries in self.entries.items()
+        }
+
+    @property
+    def max_relative_error(self) -> float:
+        """Largest of all errors; nan if no entry could be compared."""
+        return max((error for error in self.max_errors().values() if not math.isnan(error)), default=math.nan)
+
+    @property
+    def n_entries(self) -> int:
+        """Number of derivatives looked at, those that do not count included."""
+        return sum(len(entries) for entries in self.entries.values())
+
+    @property
+    def n_changed(self) -> int:
+        """Number of entries left out because the step changed which neurons fire, or what a spike had seen."""
+        return sum(e.changed for entries in self.entries.values() for e in entries)
+
+    @property
+    def passed(self) -> bool:
+        """Whether something was compared and no error is above the tolerance."""
+        return self.max_relative_error <= self.tolerance
+
+    def __str__(self) -> str:
+        lines = [f"{'':<28} {'analytic':>24} {'numeric':>24} {'error':>10}"]
+        lines += [str(e) for entries in self.entries.values() for e in entries]
+        lines += [f"{name}: largest error {error:.2e}" for name, error in self.max_errors().items()]
+        lines.append(
+            f"largest relative error {self.max_relative_error:.2e} (of the largest numeric entry of each array), "
+            f"tolerance {self.tolerance:.0e}: {'passed' if self.passed else 'FAILED'}"
+        )
+        if self.n_changed:
+            lines.append(
+                f"{self.n_changed} of {self.n_entries} entries left out: the step changed which neurons fire, or which "
+                "inputs a spike had seen"
+            )
+        return "\n".join(lines)
+
+
+def check_gradients(
+    network: Sequential,
+    spikes: Spikes,
+    targets: ArrayLike,
+    loss: TimeLoss,
+    *,
+    parameters: Sequence[str] | None = None,
+    n_entries: int | None = None,
+    precision: Literal["auto", "float64", "high"] = "auto",
+    digits: int = 40,
+    step: float | None = None,
+    rng: int | np.random.Generator | None = None,
+    silent_strength: float = 0.0,
+    tolerance: float = 1e-7,
+    verbose: bool = True,
+) -> GradientReport:
+    """Compare `loss_and_grad` with central differences, entry by entry.
+
+    Parameters
+    ----------
+    network, spikes, targets, loss : as for `loss_and_grad`; float32 weights are checked in float64
+    parameters : names as in `Sequential.parameters`, and "input_times"; default all (input times only if every input
+        neuron fires at most once per sample)
+    n_entries : how many entries of each array, drawn with `rng`; default all of them
+    precision : "float64", or "high" for `digits` decimal digits (mpmath, slow); "auto" takes "high" for small problems
+        and, in larger ones, where float64 and the analytic value differ by more than `tolerance`
+    digits : decimal digits of "high", >= 20
+    step : relative to the largest weight of the matrix, or to the first layer's tau_syn for times; default 6e-6 in
+        float64 and 10^(-3/8 digits) in high precision, both the best compromise of rounding and truncation
+    rng : seed or generator; needed when entries are drawn
+    silent_strength : as for `loss_and_grad`; the hinge has no high-precision twin, so float64 only
+    tolerance : what `GradientReport.passed` compares with
+    verbose : print the table
+
+    Returns
+    -------
+    GradientReport
+
+    Raises
+    ------
+    ValidationError
+        An unknown name or precision, entries to be drawn without `rng`, a number out of range; and all that
+        `loss_and_grad` refuses.
+
+    Notes
+    -----
+    The error of an entry is |analytic - numeric| relative to the largest |numeric| of its array. Entries for which the
+    step changes which neurons fire, or whether a spike comes before or after an input of its neuron, are reported,
+    counted and left out: there the loss has a jump or a kink. A spike at a time below the step gets a one-sided
+    difference of the same order. Cost: two simulations per entry.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eventsnn import Dense, FirstSpikeMSE, LIF, Sequential, Spikes, check_gradients
+    >>> net = Sequential([Dense(np.array([[3.0], [2.0]])), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    >>> spikes = Spikes([0, 0], [0, 1], [0.1, 0.4], n_samples=1, n_neurons=2)
+    >>> report = check_gradients(net, spikes, [0], FirstSpikeMSE(t_correct=1.0, t_wrong=2.0), verbose=False)
+    >>> report.n_entries, report.passed, report.max_relative_error < 1e-12
+    (4, True, True)
+    """
+    check_inputs(network, spikes)
+    labels = check_targets(network, spikes, targets)
+    require_first_spike(network)
+    _check_arguments(precision, digits, n_entries, silent_strength)
+    tolerance = number("check_gradients.tolerance", tolerance, above=0)
+    network = network.astype(np.float64)
+    _, gradients = loss_and_grad(network, spikes, labels, loss, silent_strength=silent_strength)
+    analytic: dict[str, NDArray[np.floating]] = {**gradients.parameters, INPUT_TIMES: gradients.input_times}
+    places = _places(network, spikes, parameters, n_entries, rng)
+    arguments = (network, spikes, labels, loss)
+
+    def differences(names: Sequence[Place], forward: LossDifference) -> list[GradientEntry]:
+        relative = forward.default_step if step is None else number("check_gradients.step", step, above=0)
+        return [
+            GradientEntry(name, index, float(analytic[name][index]), *forward.derivative(name, index, relative))
+            for name, index in names
+        ]
+
+    may_refine = precision == "auto" and silent_strength == 0
+    if precision == "high" or (may_refine and _work(network, spikes, places) <= SMALL):
+        entries = differences(places, HighPrecisionDifference(*arguments, digits))
+    else:
+        entries = differences(places, Float64Difference(*arguments, silent_strength))
+        if may_refine:
+            coarse = [k for k, e in enumerate(_with_errors(entries)) if e.changed or not e.error <= tolerance]
+            if coarse:
+                finer = differences([places[k] for k in coarse], HighPrecisionDifference(*arguments, digits))
+                for k, entry in zip(coarse, finer, strict=True):
+                    entries[k] = entry
+    by_name: dict[str, list[GradientEntry]] = {name: [] for name, _ in places}
+    for entry in _with_errors(entries):
+        by_name[entry.name].append(entry)
+    report = GradientReport(by_name, tolerance)
+    if verbose:
+        print(report)
+    return report
+
+
+def _check_arguments(precision: str, digits: int, n_entries: int | None, silent_strength: float) -> None:
+    if precision not in ("auto", "float64", "high"):
+        raise ValidationError(f"check_gradients.precision: must be 'auto', 'float64' or 'high', got {precision!r}")
+    for name, value, least in (("digits", digits, 20), ("n_entries", n_entries, 1)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ValidationError(f"check_gradients.{name}: must be an integer >= {least}, got {value!r}")
+    number("check_gradients.silent_strength", silent_strength, at_least=0)
+    if silent_strength > 0 and precision == "high":
+        raise ValidationError(
+            "check_gradients.silent_strength: the hinge on silent neurons can only be checked with precision='float64'"
+        )
+
+
+def _places(
+    network: Sequential,
+    spikes: Spikes,
+    names: Sequence[str] | None,
+    n_entries: int | None,
+    rng: int | np.random.Generator | None,
+) -> list[Place]:
+    """Name and index of every entry to look at."""
+    single = spikes.n_events == 0 or int(spikes.counts().max()) <= 1
+    known = [*network.parameters(), INPUT_TIMES]
+    if names is None:
+        names = known if single else known[:-1]
+    elif isinstance(names, str) or not set(names) <= set(known):
+        raise ValidationError(f"check_gradients.parameters: must be a list of names out of {known}, got {names!r}")
+    elif INPUT_TIMES in names and not single:
+        raise ValidationError("check_gradients.parameters: 'input_times' needs at most one spike per input neuron")
+    generator = np.random.default_rng(rng) if rng is not None else None
+    places: list[Place] = []
+    for name in dict.fromkeys(names):
+        if name == INPUT_TIMES:
+            indices = np.stack((spikes.samples, spikes.neurons), axis=1)
+        else:
+            indices = np.argwhere(np.ones(network.parameters()[name].shape, dtype=bool))
+        if n_entries is not None and n_entries < len(indices):
+            if generator is None:
+                raise ValidationError(
+                    f"check_gradients.rng: {n_entries} of the {len(indices)} entries of {name} are drawn; give a seed"
+                )
+            indices = indices[np.sort(generator.choice(len(indices), n_entries, replace=False))]
+        places += [(name, tuple(int(i) for i in index)) for index in indices]
+    return places
+
+
+def _work(network: Sequential, spikes: Spikes, places: list[Place]) -> int:
+    """Neurons to be evaluated in high precision, roughly: one of the layer itself, all of the later ones."""
+    sizes = [layer.n_neurons for layer in network.layers]
+    costs = {name: (1 + sum(sizes[k + 1 :])) * spikes.n_samples for k, name in enumerate(network.parameters())}
+    costs[INPUT_TIMES] = sum(sizes)
+    return sum(2 * costs[name] for name, _ in places)
+
+
+def _with_errors(entries: list[GradientEntry]) -> list[GradientEntry]:
+    """The entries with their errors filled in."""
+    largest: dict[str, float] = {}
+    for e in entries:
+        if not e.changed:
+            largest[e.name] = max(largest.get(e.name, 0.0), abs(e.numeric))
+    result = []
+    for e in entries:
+        difference, scale = abs(e.analytic - e.numeric), largest.get(e.name, 0.0)
+        error = difference / scale if scale > 0 else (0.0 if difference == 0 else math.inf)
+        result.append(GradientEntry(e.name, e.index, e.analytic, e.numeric, e.precision, e.changed, error))
+    return result

@@ -1,0 +1,191 @@
+"""Difference quotients of the mean loss, in float64 and in high precision: what `check_gradients` compares with."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.gradients.first_spike import BlockGradient, TimeLoss
+from eventsnn.gradients.high_precision import first_spike_times
+from eventsnn.network import Sequential
+from eventsnn.simulation.layers import input_events, make_runners
+from eventsnn.spikes import Spikes
+
+__all__ = ["INPUT_TIMES", "Float64Difference", "HighPrecisionDifference", "LossDifference"]
+
+INPUT_TIMES = "input_times"
+#: A difference (f(x + h) - f(x - h))/2h in float64 is best near h = eps^(1/3), here relative to the size of x.
+FLOAT64_STEP = 6e-6
+#: In `digits` digits the step 10^(-3/8 digits) leaves a quarter of the digits for the truncation: 1e-15 for 40.
+HIGH_STEP_SHARE = 0.375
+
+# Offsets in steps, and their coefficients: central, and one-sided of the same order for a spike at time 0.
+_CENTRAL = ((1, 0.5), (-1, -0.5))
+_ONE_SIDED = ((0, -1.5), (1, 2.0), (2, -0.5))
+
+Signature = list[NDArray[np.int64]]
+
+
+class LossDifference(ABC):
+    """Losses of the samples after one entry has moved, and the signature that tells whether the loss has a kink there.
+
+    Signature: per layer, (n_samples, n_neurons), 1 + the number of input spikes before a neuron's spike, 0 if silent.
+    """
+
+    precision: str
+    default_step: float
+
+    def __init__(self, network: Sequential, spikes: Spikes, labels: NDArray[np.int64], loss: TimeLoss) -> None:
+        self.network, self.spikes, self.labels, self.loss = network, spikes, labels, loss
+        self.first_times = spikes.first_times()
+        self.tau_syn = network.layers[-1].neuron.tau_syn
+        self._own: dict[int | None, Signature] = {}
+        #: unit of the step
+        self.scales = {name: float(np.abs(w).max()) or 1.0 for name, w in network.parameters().items()}
+        self.scales[INPUT_TIMES] = float(np.min(network.layers[0].neuron.tau_syn))
+
+    @abstractmethod
+    def losses(self, name: str, index: tuple[int, ...], move: float) -> tuple[NDArray[Any], Signature]:
+        """Losses and signature of the samples that the entry touches, after adding `move` to it."""
+
+    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
+        """Difference quotient of the mean loss, its precision, and whether the step met a jump or a kink."""
+        h = relative_step * self.scales[name]
+        one_sided = name == INPUT_TIMES and self.first_times[index] < h
+        touched = index[0] if name == INPUT_TIMES else None
+        if touched not in self._own:
+            self._own[touched] = self.losses(name, index, 0.0)[1]
+        own = self._own[touched]
+        total: Any = 0.0
+        changed = False
+        for offset, coefficient in _ONE_SIDED if one_sided else _CENTRAL:
+            losses, signature = self.losses(name, index, offset * h)
+            changed |= any((a != b).any() for a, b in zip(own, signature, strict=True))
+            total = total + coefficient * losses  # per sample: the difference is taken before the sum rounds
+        return float(total.sum() / (h * self.labels.size)), self.precision, changed
+
+
+class Float64Difference(LossDifference):
+    """With the simulation kernels."""
+
+    precision = "float64"
+    default_step = FLOAT64_STEP
+
+    def __init__(
+        self, network: Sequential, spikes: Spikes, labels: NDArray[np.int64], loss: TimeLoss, strength: float
+    ) -> None:
+        super().__init__(network.astype(np.float64), spikes, labels, loss)  # a copy: its weights move
+        self.strength = strength
+        self.runners = make_runners(self.network)
+
+    def losses(self, name: str, index: tuple[int, ...], move: float) -> tuple[NDArray[Any], Signature]:
+        """See `LossDifference.losses`."""
+        if name == INPUT_TIMES:
+            times = self.first_times[index[0] : index[0] + 1].copy()
+            times[0, index[1]] += move
+            return self._run(Spikes.from_first_times(times), self.labels[index[0] : index[0] + 1])
+        weight = self.network.parameters()[name]
+        before = weight[index]
+        weight[index] += move
+        try:
+            return self._run(self.spikes, self.labels)
+        finally:
+            weight[index] = before
+
+    def _run(self, spikes: Spikes, labels: NDArray[np.int64]) -> tuple[NDArray[Any], Signature]:
+        events = input_events(spikes)
+        for runner in self.runners:
+            events = runner.forward(events)
+        times = self.runners[-1].record.time
+        losses, _ = self.loss.value_and_grad(times, labels, self.tau_syn)
+        silent = [np.isinf(runner.record.time) for runner in self.runners]
+        if self.strength > 0:
+            right = np.zeros_like(silent[-1])
+            right[np.arange(labels.size), labels] = True
+            for runner, pushed in zip(self.runners, [*silent[:-1], silent[-1] & right], strict=True):
+                losses = losses + BlockGradient.add_hinge(runner, pushed, self.strength, np.zeros(pushed.shape))
+        signature = []
+        for runner, quiet in zip(self.runners, silent, strict=True):
+            # A silent neuron under the hinge has the inputs before its highest peak on record.
+            counts = 1 + runner.record.causal_end - runner.events.offsets[:-1, None]
+            counts[np.isinf(runner.record.time)] = 0
+            signature.append(np.where(quiet, -counts, counts))
+        return losses, signature
+
+
+class HighPrecisionDifference(LossDifference):
+    """With `high_precision.first_spike_times`, in `digits` decimal digits."""
+
+    precision = "high"
+
+    def __init__(
+        self, network: Sequential, spikes: Spikes, labels: NDArray[np.int64], loss: TimeLoss, digits: int
+    ) -> None:
+        from mpmath import mp
+
+        super().__init__(network, spikes, labels, loss)
+        self.mp, self.digits = mp, digits
+        self.default_step = 10.0 ** (-HIGH_STEP_SHARE * digits)
+        self.exp = np.frompyfunc(mp.exp, 1, 1)
+        self.log = np.frompyfunc(mp.log, 1, 1)
+        self.names = list(network.parameters())
+        self.weights = [w.astype(object) for w in network.weights]
+        names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "i_bias")
+        self.lif = [{n: layer.neuron.per_neuron(n, layer.n_neurons) for n in names} for layer in network.layers]
+        self.inputs = [(list(s.times.tolist()), s.neurons.tolist()) for s in spikes]
+        self.base = [self._layers(0, *inputs) for inputs in self.inputs]
+
+    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
+        """See `LossDifference.derivative`."""
+        with self.mp.workdps(self.digits):  # for the difference itself as well
+            return super().derivative(name, index, relative_step)
+
+    def losses(self, name: str, index: tuple[int, ...], move: float) -> tuple[NDArray[Any], Signature]:
+        """See `LossDifference.losses`."""
+        if name == INPUT_TIMES:
+            sample, neuron = index
+            times, neurons = self.inputs[sample]
+            moved = [self.mp.mpf(t) + move if n == neuron else t for t, n in zip(times, neurons, strict=True)]
+            inputs = {sample: (moved, neurons)}
+            layers = {sample: self._layers(0, moved, neurons) if move else self.base[sample]}
+        else:
+            inputs = dict(enumerate(self.inputs))
+            layers = {s: self._moved_weight(s, self.names.index(name), index, move) for s in inputs}
+        output = np.stack([found[-1] for found in layers.values()])
+        labels = self.labels[list(layers)]
+        losses = self.loss.value(output, labels, self.tau_syn, exp=self.exp, log=self.log)
+        return losses, self._signature(inputs, layers)
+
+    def _layers(self, start: int, times: Sequence[Any], neurons: Sequence[int]) -> list[NDArray[Any]]:
+        """First spike times of the layers from `start` on, driven by the given events."""
+        return first_spike_times(self.weights[start:], self.lif[start:], times, neurons, self.digits)
+
+    def _moved_weight(self, sample: int, k: int, index: tuple[int, ...], move: float) -> list[NDArray[Any]]:
+        """All layers after a weight of layer k moved: only its neuron and the later layers are computed anew."""
+        base = self.base[sample]
+        if not move:
+            return base
+        times, neurons = self.inputs[sample] if k == 0 else (base[k - 1].tolist(), range(base[k - 1].size))
+        post = index[1]
+        column = self.weights[k][:, post : post + 1].copy()
+        column[index[0], 0] = self.mp.mpf(column[index[0], 0]) + move
+        own = {name: values[post : post + 1] for name, values in self.lif[k].items()}
+        layer = base[k].copy()
+        layer[post] = first_spike_times([column], [own], times, neurons, self.digits)[0][0]
+        later = self._layers(k + 1, layer.tolist(), range(layer.size)) if k + 1 < len(base) else []
+        return [*base[:k], layer, *later]
+
+    def _signature(self, inputs: dict[int, Any], layers: dict[int, list[NDArray[Any]]]) -> Signature:
+        rows: list[list[list[int]]] = [[] for _ in self.names]
+        for sample, found in layers.items():
+            arrivals: Sequence[Any] = inputs[sample][0]
+            for k, times in enumerate(found):
+                silent = times == np.inf
+                counts = (1 + sum(a < t for a in arrivals) for t in times)
+                rows[k].append([0 if s else n for s, n in zip(silent, counts, strict=True)])
+                arrivals = times[~silent].tolist()
+        return [np.array(layer, dtype=np.int64) for layer in rows]

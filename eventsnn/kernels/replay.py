@@ -1,0 +1,208 @@
+"""Which of the flagged neurons really crossed in a sweep, and in which interval: the exact part of the forward pass.
+
+`work` is the forward pass's array (dtype of the weights): p and q before the sweep in the rows now, now + 1;
+thresholds in row 4; rows 6 to 10 are scratch of the replay.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from eventsnn.kernels.constants import (
+    CROSS,
+    EVENT,
+    FOUND_P,
+    FOUND_Q,
+    GAIN,
+    NEURON,
+    REFERENCE,
+    RISE,
+    S_HIGH,
+    S_LOW,
+    TIME,
+    X_NEXT,
+)
+from eventsnn.kernels.crossing import crosses
+from eventsnn.kernels.solve import highest_peak
+from eventsnn.kernels.spike_time import spike_time
+
+_THRESHOLD = 4
+_P_STEP, _Q_STEP, _W_STEP, _P_HIT, _Q_HIT = 6, 7, 8, 9, 10
+#: Relative distance from threshold beyond which plain arithmetic decides: far above its rounding errors in float64.
+_CLEAR = 1e-9
+#: states of a neuron in `_step_flagged` that is not decided
+_BELOW, _DOUBTFUL = -1, -2
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _crosses(constants, p, q, s_low, s_high):
+    """Exact decision for the interval (s_low, s_high]; most neurons that pass the bound fail by their highest peak."""
+    if q <= 0.0 or highest_peak(constants, p, q) < constants.theta * (1.0 - _CLEAR):
+        return False
+    return crosses(p, q, constants.theta, constants.tau_mem, constants.tau_syn, constants.delta, s_low, s_high)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _step_flagged(work, size, gain, cross, x_next, certain, possible, turn, r, rows):
+    """One event for the gathered neurons: rows[i] = r where the end of the interval is above threshold for certain.
+
+    In doubt is a neuron that passes the bound, ends below threshold and falls there (tau_mem q exp(-delta s) = turn q
+    is less than p + q x): it may have peaked above threshold inside. One that still rises has not crossed yet.
+    """
+    for i in range(size):
+        a = work[_P_STEP, i] + work[_W_STEP, i] * cross
+        b = work[_Q_STEP, i] + work[_W_STEP, i] * gain
+        top = a + b * x_next
+        work[_P_STEP, i] = a
+        work[_Q_STEP, i] = b
+        open_ = rows[i] == _BELOW
+        hit = open_ & (top > certain) & (b > 0)
+        work[_P_HIT, i] = a if hit else work[_P_HIT, i]
+        work[_Q_HIT, i] = b if hit else work[_Q_HIT, i]
+        rows[i] = r if hit else (_DOUBTFUL if open_ & (top > possible) & (top > turn * b) else rows[i])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _first_crossing(constants, weight, neurons, clock, values, first, stop, n, p, q):
+    """Exact search of one neuron's first crossing in the events first : stop; returns (event or -1, p, q) there."""
+    for e in range(first, stop):
+        w = np.float64(weight[neurons[e], n])
+        q += w * values[GAIN, e]
+        p += w * values[CROSS, e]
+        if p + q * values[X_NEXT, e] > constants.theta * values[RISE, e] and _crosses(
+            constants, p, q, clock[TIME, e] - clock[REFERENCE, e], clock[TIME, e + 1] - clock[REFERENCE, e]
+        ):
+            return e, p, q
+    return -1, p, q
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_crossings(
+    constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, rows, found, places, n_found
+):
+    """First crossings of the flagged neurons in the events first : stop; they go to `found` and are switched off.
+
+    All are stepped together in the precision of the weights; nearly always the end of an interval decides. Those in
+    doubt (a peak inside an interval, a value at the threshold) are replayed alone and decided exactly.
+    """
+    real = weight.dtype.type
+    for i in range(n_flagged):
+        n = flagged[i]
+        work[_P_STEP, i], work[_Q_STEP, i], rows[i] = work[now, n], work[now + 1, n], _BELOW
+    for e in range(first, stop):
+        j = neurons[e]
+        for i in range(n_flagged):
+            work[_W_STEP, i] = weight[j, flagged[i]]
+        certain, possible = real(np.inf), real(np.inf)
+        if clock[TIME, e + 1] > clock[TIME, e]:  # else simultaneous: summed first
+            possible = real(constants.theta * values[RISE, e])
+            if clock[REFERENCE, e + 1] == clock[REFERENCE, e]:
+                certain = real(constants.theta * values[RISE, e + 1] * (1.0 + _CLEAR))
+        # a moved reference leaves x_next where it was, but has no `certain`: all that pass the bound are in doubt
+        turn = real(constants.tau_mem * (1.0 - constants.delta * values[X_NEXT, e])) if certain < np.inf else real(0.0)
+        _step_flagged(
+            work, n_flagged, values[GAIN, e], values[CROSS, e], values[X_NEXT, e], certain, possible, turn, e - first,
+            rows,
+        )  # fmt: skip
+    for i in range(n_flagged):
+        if rows[i] == _BELOW:
+            continue
+        n = flagged[i]
+        e, p, q = first + rows[i], np.float64(work[_P_HIT, i]), np.float64(work[_Q_HIT, i])
+        if rows[i] == _DOUBTFUL:
+            e, p, q = _first_crossing(
+                constants, weight, neurons, clock, values, first, stop, n, np.float64(work[now, n]),
+                np.float64(work[now + 1, n]),
+            )  # fmt: skip
+            if e < 0:
+                continue
+        found[FOUND_P, n_found], found[FOUND_Q, n_found] = p, q
+        found[S_LOW, n_found] = clock[TIME, e] - clock[REFERENCE, e]
+        found[S_HIGH, n_found] = clock[TIME, e + 1] - clock[REFERENCE, e]
+        places[NEURON, n_found], places[EVENT, n_found] = n, e
+        n_found += 1
+        work[_THRESHOLD, n] = np.inf
+    return n_found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def first_crossings_at_end(constants, clock, e, flagged, n_flagged, work, now, found, places, n_found):
+    """As `first_crossings`, for the interval after the sample's last event e."""
+    s_low, s_high = clock[TIME, e] - clock[REFERENCE, e], constants.t_end - clock[REFERENCE, e]
+    for i in range(n_flagged):
+        n = flagged[i]
+        p, q = np.float64(work[now, n]), np.float64(work[now + 1, n])
+        if work[_THRESHOLD, n] < np.inf and _crosses(constants, p, q, s_low, s_high):
+            found[FOUND_P, n_found], found[FOUND_Q, n_found] = p, q
+            found[S_LOW, n_found], found[S_HIGH, n_found] = s_low, s_high
+            places[NEURON, n_found], places[EVENT, n_found] = n, e
+            n_found += 1
+    return n_found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _all_spikes(constants, p, q, s_low, s_high, count, n, times, neurons, written, reference):
+    """All spikes of a neuron in (s_low, s_high]; returns the new p, its spike count and `written` (-1: full)."""
+    while count < constants.max_spikes and _crosses(constants, p, q, s_low, s_high):
+        if written == times.size:
+            return p, count, -1
+        s = spike_time(
+            p, q, constants.theta, constants.tau_mem, constants.tau_syn, constants.delta,
+            constants.family, s_low, s_high,
+        )  # fmt: skip
+        times[written] = reference + s
+        neurons[written] = n
+        written += 1
+        count += 1
+        p -= constants.reset_jump * math.exp(s / constants.tau_mem)
+        s_low = s
+    return p, count, written
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def spikes_of_sweep(
+    constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, new, counts, out_times,
+    out_neurons, written,
+):  # fmt: skip
+    """All spikes of the flagged neurons in the events first : stop; resets go to row `new`. Returns `written`."""
+    for i in range(n_flagged):
+        n = flagged[i]
+        p, q, taken = np.float64(work[now, n]), np.float64(work[now + 1, n]), 0.0
+        for e in range(first, stop):
+            w = np.float64(weight[neurons[e], n])
+            q += w * values[GAIN, e]
+            p += w * values[CROSS, e]
+            if not p + q * values[X_NEXT, e] > constants.theta * values[RISE, e]:
+                continue
+            reference = clock[REFERENCE, e]
+            after, counts[n], written = _all_spikes(
+                constants, p, q, clock[TIME, e] - reference, clock[TIME, e + 1] - reference, counts[n], n,
+                out_times, out_neurons, written, reference,
+            )  # fmt: skip
+            if written < 0:
+                return written
+            taken += p - after
+            p = after
+            if counts[n] >= constants.max_spikes:
+                work[_THRESHOLD, n] = np.inf
+                break
+        work[new, n] -= taken
+    return written
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def spikes_at_end(constants, clock, e, work, now, counts, out_times, out_neurons, written):
+    """As `spikes_of_sweep`, for all neurons and the interval after the sample's last event e."""
+    reference = clock[REFERENCE, e]
+    for n in range(counts.size):
+        if work[now + 1, n] > 0.0 and work[_THRESHOLD, n] < np.inf:
+            _, counts[n], written = _all_spikes(
+                constants, np.float64(work[now, n]), np.float64(work[now + 1, n]), clock[TIME, e] - reference,
+                constants.t_end - reference, counts[n], n, out_times, out_neurons, written, reference,
+            )  # fmt: skip
+            if written < 0:
+                break
+    return written
