@@ -26,12 +26,10 @@ ORDER = [
 LEVEL = {part: level for level, parts in enumerate(ORDER) for part in parts}
 # Only these may import them.
 IMPORTERS = {"datasets": {"experiments", "cli"}, "plotting": {"experiments", "cli"}}
-# Arrows that exist for the type checker only: loss_and_grad takes a loss, write_report a Dataset.
-TYPES_ONLY = {("gradients", "training"), ("plotting", "datasets")}
 
 
 def arrows(source, module):
-    """(imported module, only for type checkers) of every import in `source`, `module` being its dotted name."""
+    """The imported module of every import in `source`, `module` being its dotted name; those for type checkers too."""
 
     tree = ast.parse(source)
 
@@ -43,28 +41,16 @@ def arrows(source, module):
             {ast.unparse(n) for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == name}
         )
 
-    def visit(node, typing_only):
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.Import):
-                yield from ((name, typing_only) for alias in child.names for name in plain(alias.name))
-            elif isinstance(child, ast.ImportFrom):
-                base = child.module or ""
-                if child.level:
-                    parent = module.split(".")[: -child.level]
-                    base = ".".join([*parent, base] if base else parent)
-                # `from eventsnn import spikes` may import a module: keep the name
-                yield from (
-                    (f"{base}.{alias.name}" if base == "eventsnn" else base, typing_only) for alias in child.names
-                )
-            elif isinstance(child, ast.If) and ast.unparse(child.test).split(".")[-1] == "TYPE_CHECKING":
-                for statement in child.body:
-                    yield from visit(ast.Module([statement], []), True)
-                for statement in child.orelse:
-                    yield from visit(ast.Module([statement], []), typing_only)
-            else:
-                yield from visit(child, typing_only)
-
-    yield from visit(tree, False)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name for alias in node.names for name in plain(alias.name))
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = module.split(".")[: -node.level]
+                base = ".".join([*parent, base] if base else parent)
+            # `from eventsnn import spikes` may import a module: keep the name
+            yield from (f"{base}.{alias.name}" if base == "eventsnn" else base for alias in node.names)
 
 
 def part_of(module):
@@ -74,7 +60,7 @@ def part_of(module):
 def wrong_arrows(source, module):
     """Sentences on the imports of `source` that break the order."""
     importer = part_of(module)
-    for imported, typing_only in arrows(source, module):
+    for imported in arrows(source, module):
         if imported.split(".")[0] == "numba" and importer != "kernels":
             yield f"{module} imports numba: njit lives in eventsnn/kernels only"
         if imported.split(".")[0] != "eventsnn" or importer == "__init__" or imported == "eventsnn.__version__":
@@ -82,7 +68,7 @@ def wrong_arrows(source, module):
         part = part_of(imported)
         if part not in LEVEL:
             yield f"{module} imports {imported}: import from the module that defines it, not from the flat namespace"
-        elif part == importer or (typing_only and (importer, part) in TYPES_ONLY):
+        elif part == importer:
             continue
         elif importer not in LEVEL:
             yield f"{module}: give {importer} a row in ORDER"
@@ -107,7 +93,7 @@ def test_files_stay_short(path):
 
 
 def test_errors_import_nothing():
-    imported = {name for name, _ in arrows((PACKAGE / "errors.py").read_text(), "eventsnn.errors")}
+    imported = set(arrows((PACKAGE / "errors.py").read_text(), "eventsnn.errors"))
     assert imported <= {"__future__"}
 
 
@@ -131,6 +117,8 @@ def test_every_part_has_a_row():
         ("eventsnn.spikes", "def f():\n    from eventsnn.cli import main"),
         ("eventsnn.kernels.flow", "try:\n    from eventsnn.spikes import Spikes\nexcept ImportError:\n    pass"),
         ("eventsnn.spikes", "if TYPE_CHECKING:\n    from eventsnn.network import Sequential"),
+        ("eventsnn.gradients.check", "if TYPE_CHECKING:\n    from eventsnn.training.losses import FirstSpikeLoss"),
+        ("eventsnn.plotting.report", "if TYPE_CHECKING:\n    from eventsnn.datasets.base import Dataset"),
         ("eventsnn.training.trainer", "from eventsnn.datasets.base import Split"),
         ("eventsnn.conversion.convert", "from eventsnn.datasets import load_mnist"),
         ("eventsnn.gradients.check", "from eventsnn.plotting import plot_raster"),
@@ -154,7 +142,6 @@ def test_wrong_arrows_finds(module, source):
         ("eventsnn.cli.main", "import eventsnn\nprint(eventsnn.__version__)"),
         ("eventsnn.cli.train", "from eventsnn.datasets import load_mnist"),
         ("eventsnn.kernels.flow", "from numba import njit\nfrom eventsnn.kernels.constants import N"),
-        ("eventsnn.plotting.report", "if TYPE_CHECKING:\n    from eventsnn.datasets.base import Dataset"),
         ("eventsnn", "from eventsnn.network import Sequential"),
     ],
 )

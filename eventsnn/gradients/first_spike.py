@@ -13,6 +13,7 @@ from eventsnn._validation import index_array
 from eventsnn.errors import ValidationError
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import gather_events
+from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
 from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
@@ -115,12 +116,9 @@ class BlockGradient:
     @staticmethod
     def _spike_heights(runner: LayerRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
         """-dL/dT / slope where a neuron fired and something flows, else 0."""
-        slope = runner.record.slope
-        if min_slope > 0.0:
-            slope = np.maximum(slope, min_slope * runner.slope_unit)
-        flows = (d_first != 0.0) & np.isfinite(runner.record.time)
-        height = np.zeros(d_first.shape)
-        np.divide(-d_first, slope, out=height, where=flows)
+        floor = np.broadcast_to(min_slope * runner.slope_unit, runner.n_post)
+        height = np.empty(d_first.shape)
+        spike_heights(d_first, runner.record, np.ascontiguousarray(floor), height)
         return height
 
     @staticmethod

@@ -1,1 +1,1 @@
-"""Kernels: arrays in, arrays out, compiled by Numba. The only place with njit (`eventsnn.kernels.jit.kernel`)."""
+"""Kernels: arrays in, arrays out, compiled by Numba through `eventsnn.kernels.jit.kernel`, here and nowhere else."""

@@ -6,7 +6,7 @@ import math
 
 from numba import njit
 
-from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE, REFERENCE_SPAN, RISE, TIME, X_NEXT
+from eventsnn.kernels.constants import CANCELLATION_SPAN, CROSS, GAIN, REFERENCE, REFERENCE_SPAN, RISE, TIME, X_NEXT
 from eventsnn.kernels.flow import warp
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
 
@@ -16,12 +16,14 @@ def event_factors(constants, events, factors):
     """Fill `factors` for every event of a block.
 
     The reference time is that of the first event of a sample and moves to the current event when the exponents would
-    grow beyond `REFERENCE_SPAN`. One or two transcendental functions per event: exp(s/tau_syn) follows from
-    exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and for tau_mem == 2 tau_syn x follows as well (to an
-    absolute precision, which is all that p + q x can use).
+    grow beyond `REFERENCE_SPAN`, or p + q x would cancel. One or two transcendental functions per event:
+    exp(s/tau_syn) follows from exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and for tau_mem == 2 tau_syn
+    x follows as well (to an absolute precision, which is all that p + q x can use).
     """
     tau_mem, delta = constants.tau_mem, constants.delta
     span = REFERENCE_SPAN * min(tau_mem, constants.tau_syn)
+    if delta > 0.0:
+        span = min(span, CANCELLATION_SPAN / delta)
     offsets, times = events.offsets, events.times
     values, clock = factors.values, factors.clock
     doubled = constants.family == FAMILY_DOUBLE

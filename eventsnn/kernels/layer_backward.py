@@ -164,3 +164,16 @@ def event_to_neuron_gradient(events, d_times, d_first):
     for b in range(events.offsets.size - 1):
         for k in range(events.offsets[b], events.offsets[b + 1]):
             d_first[b, events.neurons[k]] = d_times[k]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def spike_heights(d_first, record, floor, height):
+    """height = -dL/dT / max(slope, floor[n]) where a neuron fired, else 0; all (n_samples, n_post), floor (n_post,)."""
+    times, slopes = record.time, record.slope
+    for b in range(d_first.shape[0]):
+        for n in range(d_first.shape[1]):
+            d = d_first[b, n]
+            if d != 0.0 and times[b, n] < np.inf:
+                height[b, n] = -d / max(np.float64(slopes[b, n]), floor[n])
+            else:
+                height[b, n] = 0.0

@@ -106,8 +106,8 @@ class LayerRunner:
 
     def _make_sample_buffers(self, n_samples: int) -> None:
         shape = (n_samples, self.n_post)
-        small = [np.zeros(shape, self.weight.dtype) for _ in range(3)]
-        self._record = SpikeRecord(np.zeros(shape), *small, np.zeros(shape, np.int32))
+        decay_mem, warped, slope = np.zeros((3, *shape), self.weight.dtype)
+        self._record = SpikeRecord(np.zeros(shape), decay_mem, warped, slope, np.zeros(shape, np.int32))
         self._peaks = np.zeros(shape)
         self._make_output(n_samples, n_samples * self.n_post)
 
@@ -133,8 +133,8 @@ class LayerRunner:
             if self.uniform:
                 event_factors(self.constants, events, self._factors)
                 status, sample = layer_forward(
-                    self.constants, self.weight, events, self._factors, self._work, self._bits, self._found, self._record,
-                    self._out,
+                    self.constants, self.weight, events, self._factors, self._work, self._bits, self._found,
+                    self._record, self._out,
                 )  # fmt: skip
             else:
                 status, sample = neuron_wise_forward(self.constants, self.weight, events, self._record, self._out)

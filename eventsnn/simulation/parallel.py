@@ -33,13 +33,18 @@ def sample_blocks(n_samples: int) -> list[tuple[int, int]]:
     return list(pairwise(bounds))
 
 
+def require_threads(n_threads: int) -> int:
+    """`n_threads` if it is an integer >= 1, else `ValidationError`."""
+    if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
+        raise ValidationError(f"n_threads: must be an integer >= 1, got {n_threads!r}")
+    return n_threads
+
+
 class BlockPool:
     """Map a function over blocks with `n_threads` threads; a context manager. One thread means no pool at all."""
 
     def __init__(self, n_threads: int = 1) -> None:
-        if isinstance(n_threads, bool) or not isinstance(n_threads, int) or n_threads < 1:
-            raise ValidationError(f"n_threads: must be an integer >= 1, got {n_threads!r}")
-        self.n_threads = n_threads
+        self.n_threads = require_threads(n_threads)
         self._pool = ThreadPoolExecutor(n_threads - 1, "eventsnn") if n_threads > 1 else None
 
     def map(self, function: Callable[[Item], Outcome], items: Iterable[Item]) -> list[Outcome]:

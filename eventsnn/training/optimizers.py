@@ -34,8 +34,10 @@ class Optimizer:
             if not 0 <= getattr(self, name) < 1:
                 raise ValidationError(f"{type(self).__name__}.{name}: must lie in [0, 1), got {getattr(self, name)}")
 
-    #: names of the arrays kept per parameter
-    slots: tuple[str, ...] = ()
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """Names of the arrays kept per parameter."""
+        return ()
 
     def update(
         self, weight: Any, gradients: Any, slots: dict[str, Any], rate: float, step: int, scale: float, span: Any
@@ -53,7 +55,11 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._unit_interval("momentum")
-        object.__setattr__(self, "slots", ("velocity",))
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """See `Optimizer.slots`."""
+        return ("velocity",)
 
     def update(
         self, weight: Any, gradients: Any, slots: dict[str, Any], rate: float, step: int, scale: float, span: Any
@@ -78,7 +84,11 @@ class Adam(Optimizer):
         self._unit_interval("beta1", "beta2")
         if not (np.isfinite(self.epsilon) and self.epsilon > 0):
             raise ValidationError(f"Adam.epsilon: must be > 0, got {self.epsilon}")
-        object.__setattr__(self, "slots", ("first", "second", *(("second_max",) if self.amsgrad else ())))
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """See `Optimizer.slots`."""
+        return ("first", "second", "second_max") if self.amsgrad else ("first", "second")
 
     def update(
         self, weight: Any, gradients: Any, slots: dict[str, Any], rate: float, step: int, scale: float, span: Any

@@ -19,7 +19,7 @@ from eventsnn.kernels.gather import jitter_events
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs, first_spike_times
 from eventsnn.simulation.layers import input_events
-from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.optimizers import Optimizer, OptimizerState
@@ -121,7 +121,7 @@ class Trainer:
         self.max_dw_norm = max_dw_norm
         self.min_slope = min_slope
         self.time_noise = time_noise
-        self.n_threads = n_threads
+        self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self.network.parameters())
         self._rng = np.random.Generator(np.random.PCG64(seed))

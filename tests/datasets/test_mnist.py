@@ -59,8 +59,9 @@ def test_load_mnist_has_all_images_by_default():
     assert 140 < data.train.spikes.n_events / len(data.train) < 160  # about 150 of 784 pixels are not black
 
 
-def test_load_mnist_may_leave_the_validation_part_empty():
-    data = load_mnist(n_train=5, n_valid=0, n_test=5)
+@pytest.mark.parametrize("size", [28, 16])
+def test_load_mnist_may_leave_the_validation_part_empty(size):
+    data = load_mnist(size, n_train=5, n_valid=0, n_test=5)
     assert len(data.valid) == 0
     assert data.valid.spikes.n_neurons == 784
 
