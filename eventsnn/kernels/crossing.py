@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from eventsnn.kernels.double_double import dd_add, dd_div, dd_exp, dd_expm1, dd_log, dd_log1p, dd_mul, two_prod
 from eventsnn.kernels.flow import exp_or_inf, extremum_time, membrane, peak_time, synaptic_kernel, trough_time, warp
+from eventsnn.kernels.jit import kernel
 
 # Unit roundoff times a safety factor. The bounds below count, to first order, at most 8 roundings per term.
 ROUNDING = 12 * 2.0**-53
@@ -27,7 +26,7 @@ WELL_CONDITIONED = 2.0**28
 LARGEST_LOG_DECAY = 690.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def peak_log_error(s_peak: float, p: float, q: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """Bound on the float64 error of log(u_peak/theta), and of s_peak/tau_syn, for q > 0 and q + delta p > 0.
 
@@ -39,7 +38,7 @@ def peak_log_error(s_peak: float, p: float, q: float, tau_mem: float, tau_syn: f
     return ROUNDING * (1.0 + math.fabs(s_peak) / tau_syn + amplified)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def membrane_excess(
     s: float, p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float
 ) -> tuple[float, float]:
@@ -51,7 +50,7 @@ def membrane_excess(
     return leak + drive - theta, error
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def delta_dd(tau_mem: float, tau_syn: float) -> tuple[float, float]:
     """delta = (tau_mem - tau_syn)/(tau_mem tau_syn) in double-double."""
     difference, difference_low = dd_add(tau_mem, 0.0, -tau_syn, 0.0)
@@ -59,7 +58,7 @@ def delta_dd(tau_mem: float, tau_syn: float) -> tuple[float, float]:
     return dd_div(difference, difference_low, product, product_low)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def peak_dd(p: float, q: float, theta: float, tau_mem: float, tau_syn: float) -> tuple[float, float, float, float]:
     """(s_peak, D), each as (high, low), D = log(u_peak/theta); theta > 0, q > 0.
 
@@ -89,7 +88,7 @@ def peak_dd(p: float, q: float, theta: float, tau_mem: float, tau_syn: float) ->
     return s, s_low, d, d_low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _reaches_exactly(p: float, q: float, theta: float, tau_mem: float, tau_syn: float, s: float) -> bool:
     """u(s) >= theta by the sign of (u(s) - theta) exp(s/tau_slow) in double-double, equal within its error.
 
@@ -123,7 +122,7 @@ def _reaches_exactly(p: float, q: float, theta: float, tau_mem: float, tau_syn: 
     return excess + excess_low >= -DOUBLE_DOUBLE_FACTOR * ROUNDING * size
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def reaches(p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s: float) -> bool:
     """u(s) >= theta: float64 outside its error bound, double-double inside."""
     excess, error = membrane_excess(s, p, q, theta, tau_mem, tau_syn, delta)
@@ -132,7 +131,7 @@ def reaches(p: float, q: float, theta: float, tau_mem: float, tau_syn: float, de
     return _reaches_exactly(p, q, theta, tau_mem, tau_syn, s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _crosses_exactly(
     p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s_lo: float, s_hi: float
 ) -> bool:
@@ -146,7 +145,7 @@ def _crosses_exactly(
     return reaches(p, q, theta, tau_mem, tau_syn, delta, s_hi)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _crosses_by_bound(
     p: float,
     q: float,
@@ -180,7 +179,7 @@ def _crosses_by_bound(
     return 1 if excess > 0.0 else 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _crosses_to_rest(
     p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s_lo: float, s_hi: float
 ) -> bool:
@@ -211,7 +210,7 @@ def _crosses_to_rest(
     return _reaches_exactly(p, q, 0.0, tau_mem, tau_syn, s_hi)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def crosses(
     p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s_lo: float, s_hi: float
 ) -> bool:

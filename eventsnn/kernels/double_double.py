@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from eventsnn.kernels.jit import kernel
 
 SPLITTER = 134217729.0  # 2^27 + 1
 LN2_HIGH = 0.6931471805599453
@@ -33,7 +33,7 @@ INVERSE_FACTORIALS = (
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def two_sum(a: float, b: float) -> tuple[float, float]:
     """a + b exactly: the rounded sum and its rounding error (Knuth)."""
     high = a + b
@@ -41,14 +41,14 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     return high, (a - (high - part)) + (b - part)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def quick_two_sum(a: float, b: float) -> tuple[float, float]:
     """a + b exactly where |a| >= |b| (Dekker)."""
     high = a + b
     return high, b - (high - a)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def split(a: float) -> tuple[float, float]:
     """a as a sum of two numbers of at most 26 bits (Veltkamp)."""
     scaled = SPLITTER * a
@@ -56,7 +56,7 @@ def split(a: float) -> tuple[float, float]:
     return high, a - high
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def two_prod(a: float, b: float) -> tuple[float, float]:
     """a * b exactly: the rounded product and its rounding error (Dekker)."""
     product = a * b
@@ -65,7 +65,7 @@ def two_prod(a: float, b: float) -> tuple[float, float]:
     return product, ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_add(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     """a + b, relative error 2^-104 also where the high parts cancel."""
     high, low = two_sum(a, b)
@@ -74,14 +74,14 @@ def dd_add(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float
     return quick_two_sum(high, low + rest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_mul(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     """a * b."""
     high, low = two_prod(a, b)
     return quick_two_sum(high, low + (a * b_low + a_low * b))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_div(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float]:
     """a / b by long division with three quotient digits; b != 0."""
     first = a / b
@@ -95,7 +95,7 @@ def dd_div(a: float, a_low: float, b: float, b_low: float) -> tuple[float, float
     return dd_add(high, low, third, 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _expm1_reduced(x: float, x_low: float) -> tuple[float, float]:
     """exp(x) - 1 for |x| <= 0.36, to full relative precision for small x.
 
@@ -120,7 +120,7 @@ def _expm1_reduced(x: float, x_low: float) -> tuple[float, float]:
     return e, e_low
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_expm1(x: float, x_low: float) -> tuple[float, float]:
     """exp(x) - 1; relative error about (1 + |x|) 2^-102; -1 far below, (inf, 0) above 709."""
     if x > 709.0:
@@ -133,7 +133,7 @@ def dd_expm1(x: float, x_low: float) -> tuple[float, float]:
     return dd_add(scale, scale_low, -1.0, 0.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_exp(x: float, x_low: float) -> tuple[float, float]:
     """exp(x) = 2^k exp(x - k log 2); relative error about (1 + |x|) 2^-102; 0 below -700, (inf, 0) above 709."""
     if x > 709.0:
@@ -148,7 +148,7 @@ def dd_exp(x: float, x_low: float) -> tuple[float, float]:
     return math.ldexp(e, k), math.ldexp(e_low, k)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_log(a: float, a_low: float) -> tuple[float, float]:
     """log(a), a > 0; absolute error about (1 + |log a|) 2^-102 (for a near 1 take `dd_log1p`).
 
@@ -161,7 +161,7 @@ def dd_log(a: float, a_low: float) -> tuple[float, float]:
     return dd_add(y, 0.0, t, t_low - 0.5 * t * t)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def dd_log1p(x: float, x_low: float) -> tuple[float, float]:
     """log(1 + x), x > -1; relative error about 2^-102, also for small x.
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from eventsnn.kernels.constants import CANCELLATION_SPAN, CROSS, GAIN, REFERENCE, REFERENCE_SPAN, RISE, TIME, X_NEXT
 from eventsnn.kernels.flow import warp
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def event_factors(constants, events, factors):
     """Fill `factors` for every event of a block.
 

@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from eventsnn.kernels.jit import kernel
 
 # exp of anything larger is inf: math.exp raises there when the kernels run uncompiled.
 LARGEST_EXPONENT = 709.782712893384
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def exp_or_inf(x: float) -> float:
     """exp(x), inf where it overflows (compiled and uncompiled alike)."""
     return math.exp(x) if x <= LARGEST_EXPONENT else math.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def decay_difference(tau_mem: float, tau_syn: float) -> float:
     """delta = 1/tau_syn - 1/tau_mem, formed as (tau_mem - tau_syn)/(tau_mem tau_syn).
 
@@ -39,7 +39,7 @@ def decay_difference(tau_mem: float, tau_syn: float) -> float:
     return (tau_mem - tau_syn) / (tau_mem * tau_syn)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def warp(s: float, delta: float) -> float:
     """Warped time x(s) = (1 - exp(-delta s))/delta; s where delta == 0; inf where it overflows (delta < 0).
 
@@ -53,7 +53,7 @@ def warp(s: float, delta: float) -> float:
     return -math.expm1(exponent) / delta
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def unwarp(x: float, delta: float) -> float:
     """Inverse of `warp`: s = -log1p(-delta x)/delta; x where delta == 0.
 
@@ -66,7 +66,7 @@ def unwarp(x: float, delta: float) -> float:
     return -math.log1p(-delta * x) / delta
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def synaptic_kernel(s: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """exp(-s/tau_mem) x(s): tau_mem times the response of v to one input of weight 1.
 
@@ -80,7 +80,7 @@ def synaptic_kernel(s: float, tau_mem: float, tau_syn: float, delta: float) -> f
     return decay * warp(s, -delta) if decay > 0.0 else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def membrane(s: float, p: float, q: float, tau_mem: float, delta: float) -> float:
     """u(s) = exp(-s/tau_mem) (p + q x(s)), the distance of v from v_inf; no overflow for any s >= 0.
 
@@ -96,13 +96,13 @@ def membrane(s: float, p: float, q: float, tau_mem: float, delta: float) -> floa
     return p * decay + q * (slow_decay * warp(s, -delta))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def slope(s: float, p: float, q: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """du/ds = q exp(-s/tau_syn) - u(s)/tau_mem."""
     return q * exp_or_inf(-s / tau_syn) - membrane(s, p, q, tau_mem, delta) / tau_mem
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def extremum_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """The only zero of du/ds, L((tau_mem q - p)/(q + delta p)) with L(z) = log1p(delta z)/delta (z at delta == 0).
 
@@ -122,7 +122,7 @@ def extremum_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: flo
     return math.log1p(y) / delta
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def peak_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """The time from which on u falls for ever: its maximum, or -inf (u only falls) or +inf (u ends rising).
 
@@ -141,7 +141,7 @@ def peak_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: float) 
     return math.inf if p < 0.0 else -math.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def trough_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: float) -> float:
     """The time from which on u rises until `peak_time`: its minimum if it has one (q < 0), else -inf."""
     if q < 0.0 and q + delta * p < 0.0:
@@ -149,7 +149,7 @@ def trough_time(p: float, q: float, tau_mem: float, tau_syn: float, delta: float
     return -math.inf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def rebase(p: float, q: float, shift: float, tau_mem: float, tau_syn: float, delta: float) -> tuple[float, float]:
     """Coefficients for the reference time t_ref + shift.
 
@@ -159,7 +159,7 @@ def rebase(p: float, q: float, shift: float, tau_mem: float, tau_syn: float, del
     return p_shifted, q * exp_or_inf(-shift / tau_syn)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def lif_flow(
     v_minus_inf: float, i: float, h: float, tau_mem: float, tau_syn: float, delta: float
 ) -> tuple[float, float]:

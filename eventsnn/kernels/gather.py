@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.sorting import sort_events
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def gather_events(source, chosen, block):
     """Fill `block` (InputEvents with room for all events) with the samples `chosen` of `source`, in that order."""
     written = 0
@@ -21,7 +21,7 @@ def gather_events(source, chosen, block):
         block.offsets[b + 1] = written
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def jitter_events(events, noise):
     """Add `noise` (n_events,) to the times, reflect them at zero and restore canonical order, in place."""
     longest = 0

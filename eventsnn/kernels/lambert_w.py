@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from eventsnn.kernels.jit import kernel
 
 # 1/e = INVERSE_E + INVERSE_E_LOW; the second part is negative, so -INVERSE_E lies 1.24e-17 below the branch point.
 INVERSE_E = 0.36787944117144233
@@ -40,7 +40,7 @@ BRANCH_COEFFICIENTS = (
 )
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _branch_series(t: float) -> float:
     """r(t) for 0 <= t = sqrt(2 D) <= 1/2: inverse of D = r^2/2 + r^3/3 + ...; radius of convergence 2 sqrt(pi)."""
     total = 0.0
@@ -49,7 +49,7 @@ def _branch_series(t: float) -> float:
     return total * t
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fritsch(z: float, w: float) -> float:
     """One step of Fritsch's iteration towards W(z), order four: the relative error e of w becomes about e^4.
 
@@ -61,7 +61,7 @@ def _fritsch(z: float, w: float) -> float:
     return w + w * (residual * (k - residual)) / (w1 * (k - 2.0 * residual))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _w0_away_from_branch(z: float) -> float:
     """W0(z) for z >= -0.33. First guess by a rational function (z < 1, 4e-5 off) or Winitzki's formula (1 % off)."""
     if z == 0.0 or not z < math.inf:
@@ -75,7 +75,7 @@ def _w0_away_from_branch(z: float) -> float:
     return _fritsch(z, _fritsch(z, w))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def branch_root(d: float) -> float:
     """The root r in [0, 1) of -r - log(1 - r) = d, d >= 0; nan for d < 0. It is 1 + W0(-exp(-1 - d)).
 
@@ -90,7 +90,7 @@ def branch_root(d: float) -> float:
     return 1.0 + _w0_away_from_branch(-math.exp(-1.0 - d))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def lambert_w0(z: float) -> float:
     """W0(z) for z >= -1/e, to 4 ulp (measured: 2.5).
 
@@ -105,7 +105,7 @@ def lambert_w0(z: float) -> float:
     return _w0_away_from_branch(z)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def lambert_w0_from_gap(gap: float) -> float:
     """W0 at z = (gap - 1)/e for a gap = e z + 1 >= 0 that is known to full relative precision; nan for gap < 0.
 

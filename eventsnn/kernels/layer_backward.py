@@ -20,19 +20,19 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE
 from eventsnn.kernels.flow import synaptic_kernel
+from eventsnn.kernels.jit import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _add_rank_two(d_row, a, b, gain, cross):
     for n in range(d_row.size):
         d_row[n] += a[n] * gain + b[n] * cross
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@kernel(fastmath={"contract", "reassoc"})
 def _dot_rank_two(row, c, d, gain, cross):
     along_gain, along_cross = row.dtype.type(0.0), row.dtype.type(0.0)
     for n in range(row.size):
@@ -41,7 +41,7 @@ def _dot_rank_two(row, c, d, gain, cross):
     return gain * along_gain + cross * along_cross
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _move_reference_back(a, b, shift, tau_mem, tau_syn, delta):
     """Transpose of the forward pass's move: coefficients for inputs measured from a reference earlier by `shift`."""
     keep = a.dtype.type(math.exp(-shift / tau_mem))
@@ -52,7 +52,7 @@ def _move_reference_back(a, b, shift, tau_mem, tau_syn, delta):
         b[n] *= keep
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _clip_scale(constants, events, factors, record, height, b, latest, by_event, following, max_norm):
     """min(1, max_norm / norm of this sample's weight gradient), from running sums over the events: no matrix is made.
 
@@ -84,7 +84,7 @@ def _clip_scale(constants, events, factors, record, height, b, latest, by_event,
     return max_norm / norm if norm > max_norm else 1.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def layer_backward(constants, weight, events, factors, record, height, max_norm, work, d_weight, d_times):
     """Gradients of a block; returns the number of samples whose weight gradient was clipped.
 
@@ -127,9 +127,7 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
                     d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
         scale = 1.0
         if max_norm < np.inf:
-            scale = _clip_scale(
-                constants, events, factors, record, height, b, latest, by_event, following, max_norm
-            )
+            scale = _clip_scale(constants, events, factors, record, height, b, latest, by_event, following, max_norm)
             n_clipped += scale < 1.0
         for k in range(latest - 1, start - 1, -1):
             if k + 1 < latest and clock[REFERENCE, k + 1] != clock[REFERENCE, k]:
@@ -154,7 +152,7 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
     return n_clipped
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def event_to_neuron_gradient(events, d_times, d_first):
     """Scatter dL/dt of a layer's input events to the first spike times of the layer before, (n_samples, n_pre).
 
@@ -166,7 +164,7 @@ def event_to_neuron_gradient(events, d_times, d_first):
             d_first[b, events.neurons[k]] = d_times[k]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spike_heights(d_first, record, floor, height):
     """height = -dL/dT / max(slope, floor[n]) where a neuron fired, else 0; all (n_samples, n_post), floor (n_post,)."""
     times, slopes = record.time, record.slope

@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import (
     CROSS,
@@ -31,6 +30,7 @@ from eventsnn.kernels.constants import (
     X_NEXT,
 )
 from eventsnn.kernels.flow import synaptic_kernel
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.replay import (
     first_crossings,
     first_crossings_at_end,
@@ -46,7 +46,7 @@ _SWEEP = 4
 _P, _Q, _P_OTHER, _THRESHOLD, _MARGIN = 0, 1, 2, 4, 5
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _sweep(weight, j0, j1, j2, j3, values, k, last, work, now, new):
     """Take in the events k .. last (four at most; the same row again with factor 0 for fewer).
 
@@ -87,7 +87,7 @@ def _sweep(weight, j0, j1, j2, j3, values, k, last, work, now, new):
         work[_MARGIN, n] = top - work[_THRESHOLD, n] * rise
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _collect_positive(bits, flagged):
     """Indices of the positive floats with these bits, (n_tiles, TILE), in order, in `flagged`; returns how many.
 
@@ -106,7 +106,7 @@ def _collect_positive(bits, flagged):
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _move_reference(work, now, shift, tau_mem, tau_syn, delta):
     """Express all coefficients with respect to a reference time later by `shift`."""
     real = work.dtype.type
@@ -118,7 +118,7 @@ def _move_reference(work, now, shift, tau_mem, tau_syn, delta):
         work[now + 1, n] *= fade
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _peak_margin(constants, work, n_post, now):
     """A positive margin marks the neurons whose peak may reach threshold after the last event.
 
@@ -136,7 +136,7 @@ def _peak_margin(constants, work, n_post, now):
             work[_MARGIN, n] = work[now + 1, n]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def layer_forward(constants, weight, events, factors, work, bits, found, record, out):
     """Simulate a block of samples; returns (status, sample): STATUS_OK, or what went wrong and in which sample.
 

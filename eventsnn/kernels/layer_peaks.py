@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE, RISE, TIME, X_NEXT
 from eventsnn.kernels.flow import membrane, peak_time, slope, synaptic_kernel, warp
-
+from eventsnn.kernels.jit import kernel
 
 #: rows of the scratch array: coefficients of the gathered neurons, those before the present group of simultaneous
 #: inputs, and the highest value so far
 _P, _Q, _P_BEFORE, _Q_BEFORE, _HIGHEST = 0, 1, 2, 3, 4
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _take_in(weight, j, silent, m, gain, cross, scratch):
     for i in range(m):
         w = np.float64(weight[j, silent[i]])
@@ -24,7 +23,7 @@ def _take_in(weight, j, silent, m, gain, cross, scratch):
         scratch[_Q, i] += w * gain
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _candidates(scratch, m, x_here, x_next, turn, rise, last, chosen):
     """Neurons that may reach a new highest value in this interval; returns how many.
 
@@ -41,7 +40,7 @@ def _candidates(scratch, m, x_here, x_next, turn, rise, last, chosen):
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _move(scratch, m, shift, tau_mem, tau_syn, delta):
     keep, fade = math.exp(-shift / tau_mem), math.exp(-shift / tau_syn)
     mix = synaptic_kernel(shift, tau_mem, tau_syn, delta)
@@ -50,7 +49,7 @@ def _move(scratch, m, shift, tau_mem, tau_syn, delta):
         scratch[_Q, i] *= fade
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
     """Enter the highest peak of every silent neuron with wanted[sample, neuron] into `record`, its height into `peaks`.
 
@@ -109,9 +108,7 @@ def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
                 left, causal_end = 0.0, k + 1
                 if s_top <= s_low:
                     s_top, causal_end = s_low, group
-                    left = max(
-                        slope(s_low, scratch[_P_BEFORE, i], scratch[_Q_BEFORE, i], tau_mem, tau_syn, delta), 0.0
-                    )
+                    left = max(slope(s_low, scratch[_P_BEFORE, i], scratch[_Q_BEFORE, i], tau_mem, tau_syn, delta), 0.0)
                 elif s_top > s_high and not last:
                     continue
                 s_top = min(s_top, s_high)

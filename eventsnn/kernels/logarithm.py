@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import EXPONENT, LOGARITHM, MANTISSA
+from eventsnn.kernels.jit import kernel
 
 _MANTISSA = np.int64(0x000FFFFFFFFFFFFF)
 _HALF = np.int64(0x3FE0000000000000)
@@ -14,7 +14,7 @@ _LN2_LOW = 1.90821492927058770002e-10
 _SQRT_HALF = 0.7071067811865476
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def split_exponents(bits, n, floats):
     """Replace the bits of n positive normal floats by those of their mantissas in [1/2, 1); exponents to `floats`."""
     for i in range(n):
@@ -22,7 +22,7 @@ def split_exponents(bits, n, floats):
         bits[i] = (bits[i] & _MANTISSA) | _HALF
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def log_of_split(floats, n):
     """log(mantissa 2^exponent) = exponent ln 2 + 2 atanh((m - 1)/(m + 1)), m in [sqrt(1/2), sqrt(2)); within 2 ulp.
 

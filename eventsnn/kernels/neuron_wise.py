@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import STATUS_BUFFER_FULL, STATUS_NOT_FINITE, STATUS_OK
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time, slope, synaptic_kernel
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.sorting import sort_events
 from eventsnn.kernels.spike_time import crosses, family_of, spike_time
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _advance(constants, n, state, t_next, times, neurons, written):
     """Take neuron n from state[0] to t_next; spikes go to the buffers. Returns the new `written`, -1 if full.
 
@@ -53,13 +53,13 @@ def _advance(constants, n, state, t_next, times, neurons, written):
     return written
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _start(constants, n, state):
     state[:] = 0.0
     state[1] = -constants.i_bias[n]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def neuron_wise_forward(constants, weight, events, record, out):
     """As `layer_forward`, for `NeuronConstants`; of the record, decay_mem and warped are not filled."""
     state = np.zeros(6)
@@ -97,7 +97,7 @@ def neuron_wise_forward(constants, weight, events, record, out):
     return STATUS_OK, -1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def neuron_wise_peaks(constants, weight, events, wanted, record, peaks):
     """As `layer_peaks`, for `NeuronConstants`."""
     peaks[:, :] = 0.0
@@ -137,7 +137,7 @@ def neuron_wise_peaks(constants, weight, events, wanted, record, peaks):
                     record.causal_end[b, n] = causal_end
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def neuron_wise_backward(constants, weight, events, record, height, max_norm, d_weight, d_times):
     """As `layer_backward`, for `NeuronConstants`."""
     want_times = d_times.size > 0
@@ -167,9 +167,7 @@ def neuron_wise_backward(constants, weight, events, record, height, max_norm, d_
             delta = decay_difference(tau_mem, tau_syn)
             for k in range(start, record.causal_end[b, n]):
                 h = record.time[b, n] - events.times[k]
-                d_weight[events.neurons[k], n] += (
-                    scale * flow * synaptic_kernel(h, tau_mem, tau_syn, delta) / tau_mem
-                )
+                d_weight[events.neurons[k], n] += scale * flow * synaptic_kernel(h, tau_mem, tau_syn, delta) / tau_mem
                 if want_times:
                     response_slope = slope(h, 0.0, 1.0 / tau_mem, tau_mem, tau_syn, delta)
                     d_times[k] -= flow * weight[events.neurons[k], n] * response_slope

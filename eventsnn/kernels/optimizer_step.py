@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from eventsnn.kernels.jit import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _sum_and_clear(gradients, low, high):
     """Add all block gradients to the first one's place, in block order, and clear the others."""
     total = gradients[0, low:high]
@@ -23,7 +23,7 @@ def _sum_and_clear(gradients, low, high):
     return total
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def sgd_step(weight, gradients, velocity, learning_rate, momentum, scale, low, high):
     """velocity = momentum velocity + g; weight -= learning_rate velocity, for elements low : high of flat arrays.
 
@@ -38,7 +38,7 @@ def sgd_step(weight, gradients, velocity, learning_rate, momentum, scale, low, h
         g[i] = zero
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def adam_step(weight, gradients, first, second, second_max, rate, beta1, beta2, root_scale, epsilon, scale, low, high):
     """Adam (Kingma & Ba 2015) for elements low : high; AMSGrad (Reddi et al. 2018) if second_max is not empty.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.constants import (
     CROSS,
@@ -26,6 +25,7 @@ from eventsnn.kernels.constants import (
     X_NEXT,
 )
 from eventsnn.kernels.crossing import crosses
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak
 from eventsnn.kernels.spike_time import spike_time
 
@@ -37,7 +37,7 @@ _CLEAR = 1e-9
 _BELOW, _DOUBTFUL = -1, -2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _crosses(constants, p, q, s_low, s_high):
     """Exact decision for the interval (s_low, s_high]; most neurons that pass the bound fail by their highest peak."""
     if q <= 0.0 or highest_peak(constants, p, q) < constants.theta * (1.0 - _CLEAR):
@@ -45,7 +45,7 @@ def _crosses(constants, p, q, s_low, s_high):
     return crosses(p, q, constants.theta, constants.tau_mem, constants.tau_syn, constants.delta, s_low, s_high)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _step_flagged(work, size, gain, cross, x_next, certain, possible, turn, r, rows):
     """One event for the gathered neurons: rows[i] = r where the end of the interval is above threshold for certain.
 
@@ -65,7 +65,7 @@ def _step_flagged(work, size, gain, cross, x_next, certain, possible, turn, r, r
         rows[i] = r if hit else (_DOUBTFUL if open_ & (top > possible) & (top > turn * b) else rows[i])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _first_crossing(constants, weight, neurons, clock, values, first, stop, n, p, q):
     """Exact search of one neuron's first crossing in the events first : stop; returns (event or -1, p, q) there."""
     for e in range(first, stop):
@@ -79,7 +79,7 @@ def _first_crossing(constants, weight, neurons, clock, values, first, stop, n, p
     return -1, p, q
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def first_crossings(
     constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, rows, found, places, n_found
 ):
@@ -128,7 +128,7 @@ def first_crossings(
     return n_found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def first_crossings_at_end(constants, clock, e, flagged, n_flagged, work, now, found, places, n_found):
     """As `first_crossings`, for the interval after the sample's last event e."""
     s_low, s_high = clock[TIME, e] - clock[REFERENCE, e], constants.t_end - clock[REFERENCE, e]
@@ -143,7 +143,7 @@ def first_crossings_at_end(constants, clock, e, flagged, n_flagged, work, now, f
     return n_found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _all_spikes(constants, p, q, s_low, s_high, count, n, times, neurons, written, reference):
     """All spikes of a neuron in (s_low, s_high]; returns the new p, its spike count and `written` (-1: full)."""
     while count < constants.max_spikes and _crosses(constants, p, q, s_low, s_high):
@@ -162,7 +162,7 @@ def _all_spikes(constants, p, q, s_low, s_high, count, n, times, neurons, writte
     return p, count, written
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spikes_of_sweep(
     constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, new, counts, out_times,
     out_neurons, written,
@@ -193,7 +193,7 @@ def spikes_of_sweep(
     return written
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spikes_at_end(constants, clock, e, work, now, counts, out_times, out_neurons, written):
     """As `spikes_of_sweep`, for all neurons and the interval after the sample's last event e."""
     reference = clock[REFERENCE, e]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from eventsnn.kernels.constants import (
     DECAY,
     EVENT,
@@ -21,6 +19,7 @@ from eventsnn.kernels.constants import (
     SLOPE,
 )
 from eventsnn.kernels.flow import warp
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.logarithm import log_of_split, split_exponents
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL, spike_time_and_slope
 
@@ -28,7 +27,7 @@ from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL, spike_time_
 _NOT_GRAZING = 0.03
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def highest_peak(constants, p, q):
     """Value of the peak of exp(-s/tau_mem)(p + q x), q > 0, wherever it lies: tau_mem q r^(1/(delta tau_syn)).
 
@@ -45,7 +44,7 @@ def highest_peak(constants, p, q):
     return tau_mem * q * r ** (1.0 / (constants.delta * constants.tau_syn))
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@kernel(fastmath={"contract"})
 def _quadratic_roots(floats, n, theta, tau_mem):
     """tau_mem == 2 tau_syn: DECAY = exp(-s/tau_mem) of the first crossing (MANTISSA: a copy), SLOPE = du/ds there.
 
@@ -63,7 +62,7 @@ def _quadratic_roots(floats, n, theta, tau_mem):
         floats[SLOPE, i] = w * y / tau_mem
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def solve_found(constants, clock, floats, bits, places, n_found, b, record, out_times, out_neurons, written):
     """Write the spikes found in sample b to `record` and to the output from `written` on; returns the new `written`.
 

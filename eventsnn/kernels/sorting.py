@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from eventsnn.kernels.jit import kernel
 
 #: An insertion sort is linear in the displacement of its entries: buckets larger than this are merged instead.
 _LARGE_BUCKET = 24
 _RUN = 16
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _insertion_sort(times, neurons, start, end):
     for i in range(start + 1, end):
         t, m = times[i], neurons[i]
@@ -21,7 +22,7 @@ def _insertion_sort(times, neurons, start, end):
         times[j + 1], neurons[j + 1] = t, m
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _merge_sort(times, neurons, spare_times, spare_neurons, first, n):
     """Bottom-up merge sort over insertion-sorted runs; two runs already in order are not merged."""
     stop = first + n
@@ -49,7 +50,7 @@ def _merge_sort(times, neurons, spare_times, spare_neurons, first, n):
         width *= 2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sort_events(times, neurons, spare_times, spare_neurons, heads, first, n):
     """Sort n entries of (times, neurons) from `first` on, in place; spare arrays hold >= n entries, heads >= n + 1.
 

@@ -21,8 +21,6 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from eventsnn.kernels.crossing import crosses, peak_dd
 from eventsnn.kernels.double_double import two_prod, two_sum
 from eventsnn.kernels.flow import (
@@ -35,6 +33,7 @@ from eventsnn.kernels.flow import (
     trough_time,
     unwarp,
 )
+from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.lambert_w import branch_root
 
 __all__ = [
@@ -64,7 +63,7 @@ LARGEST_RATIO = 1e3
 LARGEST_LOG_DECAY = 600.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def family_of(tau_mem: float, tau_syn: float) -> int:
     """Which closed form serves this pair of time constants: FAMILY_EQUAL, FAMILY_DOUBLE or FAMILY_GENERAL."""
     if tau_mem == tau_syn:
@@ -74,7 +73,7 @@ def family_of(tau_mem: float, tau_syn: float) -> int:
     return FAMILY_GENERAL
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _grazing_root(d: float, m: float) -> float:
     """Root r of -r - log(1 - E(r)) = d for small d and m r, to full relative precision.
 
@@ -98,7 +97,7 @@ def _grazing_root(d: float, m: float) -> float:
     return r
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _double_spike(p: float, q: float, theta: float, tau_mem: float) -> tuple[float, float]:
     """(s, du/ds) for tau_mem == 2 tau_syn: y = exp(-s/tau_mem) is the larger root of a y^2 - b y + theta = 0.
 
@@ -115,7 +114,7 @@ def _double_spike(p: float, q: float, theta: float, tau_mem: float) -> tuple[flo
     return -tau_mem * math.log(y), y * w / tau_mem
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _halley_time(
     p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s_peak: float, gap: float
 ) -> float:
@@ -146,7 +145,7 @@ def _halley_time(
     return math.nan
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _rising_root(
     p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s_lo: float, s_hi: float
 ) -> float:
@@ -180,7 +179,7 @@ def _rising_root(
     return s
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spike_slope(p: float, q: float, theta: float, tau_mem: float, tau_syn: float, delta: float, s: float) -> float:
     """du/ds at a spike at s: q exp(-s/tau_syn) - theta/tau_mem.
 
@@ -190,7 +189,7 @@ def spike_slope(p: float, q: float, theta: float, tau_mem: float, tau_syn: float
     return q * exp_or_inf(-s / tau_syn) - theta / tau_mem
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spike_time_and_slope(
     p: float,
     q: float,
@@ -242,7 +241,7 @@ def spike_time_and_slope(
     return min(s, s_hi), rise
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def spike_time(
     p: float,
     q: float,
@@ -258,7 +257,7 @@ def spike_time(
     return spike_time_and_slope(p, q, theta, tau_mem, tau_syn, delta, family, s_lo, s_hi)[0]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def next_spike_time(v0: float, i0: float, tau_mem: float, tau_syn: float, v_threshold: float, v_inf: float) -> float:
     """Time from (v0, i0), v0 < v_threshold, to the next spike if no input comes; inf if there is none."""
     delta = decay_difference(tau_mem, tau_syn)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from eventsnn.kernels.flow import decay_difference, lif_flow
+from eventsnn.kernels.jit import kernel
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _flow_to(state, t, v_inf, v_reset, tau_mem, tau_syn, delta):
     """Advance state = [time, v, i_syn, end of the refractory time] to t."""
     if state[0] < state[3]:
@@ -19,7 +19,7 @@ def _flow_to(state, t, v_inf, v_reset, tau_mem, tau_syn, delta):
     state[0], state[1], state[2] = t, u + v_inf, i
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def membrane_traces(parameters, weight, in_neurons, in_times, out_neurons, out_times, at, v, i_syn):
     """Fill v and i_syn, both (n_times, n_post), at the sorted times `at`.
 

@@ -63,7 +63,7 @@ def test_load_mnist_has_all_images_by_default():
 def test_load_mnist_may_leave_the_validation_part_empty(size):
     data = load_mnist(size, n_train=5, n_valid=0, n_test=5)
     assert len(data.valid) == 0
-    assert data.valid.spikes.n_neurons == 784
+    assert data.valid.spikes.n_neurons == size * size
 
 
 def test_load_mnist_16_is_the_area_average_of_the_central_pixels(original):

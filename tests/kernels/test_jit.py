@@ -203,3 +203,9 @@ def test_source_stamp_is_cheap():
     jit.source_stamp()
     # 18 files are read and hashed in 1 ms; a hundred times that would still be no trouble, a compiler run would
     assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize("path", sorted(KERNELS.rglob("*.py")), ids=lambda path: path.stem)
+def test_kernels_are_compiled_by_kernel_alone(path):
+    """A forgotten `njit(cache=True)` would bring stale machine code back."""
+    assert path.name == "jit.py" or "njit" not in path.read_text()
