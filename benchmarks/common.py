@@ -45,6 +45,7 @@ def arguments(description: str, *, rounds: int, peers: bool = False) -> argparse
     parser.add_argument("--rounds", type=int, default=rounds, help=f"interleaved rounds (default {rounds})")
     parser.add_argument("--out", type=Path, help="write the JSON line to this file, too; pictures go beside it")
     if peers:
+        parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default 1 2)")
         parser.add_argument("--peer-python", metavar="PATH", help="interpreter of an environment that has the peer")
         parser.add_argument("--no-peer", action="store_true", help="leave the peer out")
     return parser

@@ -14,7 +14,7 @@ import hashlib
 import os
 from collections.abc import Callable, Set
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import numba
 import numba.core.caching
@@ -29,13 +29,12 @@ IndexDataCacheFile: Any = getattr(numba.core.caching, "IndexDataCacheFile", None
 __all__ = ["kernel", "source_stamp"]
 
 Value = TypeVar("Value")
-Decorator: TypeAlias = Callable[[Callable[..., Value]], Callable[..., Value]]
 
 
 @overload
 def kernel(function: Callable[..., Value], *, fastmath: Set[str] = ...) -> Callable[..., Value]: ...
 @overload
-def kernel(function: None = None, *, fastmath: Set[str] = ...) -> Decorator[Value]: ...
+def kernel(function: None = None, *, fastmath: Set[str] = ...) -> Callable[..., Any]: ...
 def kernel(function: Callable[..., Any] | None = None, *, fastmath: Set[str] = frozenset()) -> Any:
     """Compile a function on its first call: nopython, without the GIL, division as in NumPy, kept on disk.
 

@@ -6,6 +6,7 @@ Element-wise, so a matrix may be cut into pieces for several threads without cha
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from eventsnn.kernels.jit import kernel
 
@@ -29,7 +30,7 @@ def sgd_step(weight, gradients, velocity, learning_rate, momentum, scale, low, h
 
     `gradients` is (n_blocks, n_elements); g is `scale` times their sum; they are set to zero.
     """
-    g = _sum_and_clear(gradients, low, high)
+    g: Any = _sum_and_clear(gradients, low, high)
     w, u = weight[low:high], velocity[low:high]
     zero = weight.dtype.type(0.0)
     for i in range(g.size):
@@ -44,7 +45,7 @@ def adam_step(weight, gradients, first, second, second_max, rate, beta1, beta2, 
 
     rate = learning_rate / (1 - beta1^t) and root_scale = 1 / sqrt(1 - beta2^t) carry the bias corrections.
     """
-    g = _sum_and_clear(gradients, low, high)
+    g: Any = _sum_and_clear(gradients, low, high)
     w, m, v = weight[low:high], first[low:high], second[low:high]
     zero, one = weight.dtype.type(0.0), weight.dtype.type(1.0)
     keep1, keep2 = one - beta1, one - beta2

@@ -177,6 +177,39 @@ def test_fit_reports_what_it_saw(xor):
     assert (predictions.labels == xor.train.labels).mean() == metrics.train_accuracy
 
 
+def test_fit_bounds_the_gradients_of_grazing_spikes(xor):
+    # One step of SGD each: a floor far above all slopes shortens every gradient, one far below changes nothing.
+    weights = {}
+    for floor in (0.0, 1e-9, 100.0):
+        own = trainer(optimizer=SGD(1e-3), silent=None, batch_size=1000, min_slope=floor)
+        own.fit(xor.train, None, 1, progress=False)
+        weights[floor] = own.network.weights[1]
+    start = network().weights[1]
+    assert np.array_equal(weights[0.0], weights[1e-9])
+    assert np.linalg.norm(weights[100.0] - start) < 0.1 * np.linalg.norm(weights[0.0] - start)
+
+
+def test_fit_leaves_out_the_update_of_bumped_layers(xor):
+    net = network()
+    # Every limit is missed by the first layer: it is bumped as a whole and nothing else moves.
+    bumping = WeightBumping(size=0.125, max_silent_fraction=0.0, targeted=False, exponential=False)
+    own = trainer(net, optimizer=Adam(0.1), silent=bumping, batch_size=1000)
+    assert np.isinf(simulate(net, xor.train.spikes).first_times("hidden")).any()
+    (metrics,) = own.fit(xor.train, None, 1, progress=False)
+    assert metrics.n_bumped == 1
+    assert np.array_equal(own.network.weights[0], net.weights[0] + 0.125)
+    assert np.array_equal(own.network.weights[1], net.weights[1])
+    # Momentum of an update before must not move a bumped layer either.
+    unbumped = WeightBumping(max_silent_fraction=1.0)
+    own = trainer(net, optimizer=SGD(1e-3, momentum=0.9), silent=unbumped, batch_size=1000)
+    own.fit(xor.train, None, 1, progress=False)
+    own.silent = bumping
+    before = [w.copy() for w in own.network.weights]
+    own.fit(xor.train, None, 2, progress=False)
+    assert np.array_equal(own.network.weights[0], before[0] + 0.125)
+    assert np.array_equal(own.network.weights[1], before[1])
+
+
 def test_fit_counts_epochs_in_all(xor):
     own = trainer()
     calls = []
