@@ -56,11 +56,15 @@ def main() -> None:
 
     def start(program: str, cache: Path, folder: Path) -> float:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache), "PYTHONPATH": PACKAGE}
-        return timed(
-            lambda: subprocess.run(
-                [sys.executable, *PROGRAMS[program]], cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL
+
+        def work() -> None:
+            done = subprocess.run(
+                [sys.executable, *PROGRAMS[program]], cwd=folder, env=environment, capture_output=True, text=True
             )
-        )
+            if done.returncode:
+                sys.exit(f"{program}, status {done.returncode}: {done.stderr}")
+
+        return timed(work)
 
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:

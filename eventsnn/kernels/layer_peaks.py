@@ -118,7 +118,9 @@ def layer_peaks(constants, weight, events, factors, wanted, record, peaks):
                     scratch[_HIGHEST, i] = u
                     peaks[b, n] = u
                     peak_times[b, n] = reference + s_top
-                    decay_mem[b, n] = math.exp(-s_top / tau_mem)
-                    warped[b, n] = warp(s_top, delta)
+                    # The kink of an event with a new reference time counts from that of the last causal event.
+                    s_causal = s_top + (reference - clock[REFERENCE, causal_end - 1])
+                    decay_mem[b, n] = math.exp(-s_causal / tau_mem)
+                    warped[b, n] = warp(s_causal, delta)
                     slopes[b, n] = -left
                     causal_ends[b, n] = causal_end

@@ -128,6 +128,34 @@ def test_loss_and_grad_of_the_silent_hinge_at_a_kink(per_neuron):
     assert np.allclose(gradients.input_times, [[strength * slope, -strength * slope]], rtol=1e-13, atol=0)
 
 
+@pytest.mark.parametrize("max_norm", [np.inf, 0.05])
+@pytest.mark.parametrize("ratio", RATIOS)
+def test_block_gradient_of_a_kink_where_the_reference_time_moves(ratio, max_norm):
+    # A weak input at 0 sets the reference; a strong one at t is cut short at t + 0.5. For one of these t the cut is
+    # the first event of a new reference time, while all causal inputs count from the old one.
+    times = np.arange(0.25, 30.0, 0.25)
+    spikes = Spikes.from_first_times(np.stack((0.0 * times, times, times + 0.5), axis=1))
+    labels = np.zeros(times.size, np.int64)
+    results = []
+    for tau_mem in (ratio, np.full(1, ratio)):
+        net = Sequential([Dense(np.array([[0.1], [1.0], [-5.0]])), LIF(tau_mem=tau_mem, tau_syn=1.0, max_spikes=1)])
+        found = [np.zeros((3, 1))]
+        outcome = BlockGradient(net, found).run(
+            input_events(spikes), labels, LOSSES[1], output_hinge=1.0, max_norm=max_norm, want_inputs=True
+        )
+        results.append((found[0], outcome.d_inputs, outcome.losses))
+    assert (results[1][1][:, 2] < 0.0).all()  # a later cut lets the potential rise further
+    for fast, general in zip(*results, strict=True):
+        # Rounding only (measured: 1e-13 and less).
+        assert np.allclose(fast, general, rtol=1e-11, atol=1e-11 * np.abs(general).max())
+    if max_norm == np.inf:
+        report = check_gradients(
+            net, spikes, labels, LOSSES[1], precision="float64", silent_strength=1.0, n_entries=40, rng=0, verbose=False
+        )
+        assert report.n_changed == 0
+        assert report.max_relative_error <= 1e-7  # nothing is close to threshold
+
+
 def test_loss_and_grad_of_a_hinge_that_nothing_reaches_is_zero():
     net = Sequential([Dense(np.array([[-1.0]])), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
     spikes = Spikes([0], [0], [0.25], n_samples=2, n_neurons=1)  # inhibited only, and no input at all
