@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn.gradients.first_spike import BlockGradient, TimeLoss
+from eventsnn.gradients.first_spike import TimeLoss
 from eventsnn.gradients.high_precision import first_spike_times
+from eventsnn.kernels.hinge import add_hinge
 from eventsnn.network import Sequential
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.spikes import Spikes
@@ -107,7 +108,7 @@ class Float64Difference(LossDifference):
             right = np.zeros_like(silent[-1])
             right[np.arange(labels.size), labels] = True
             for runner, pushed in zip(self.runners, [*silent[:-1], silent[-1] & right], strict=True):
-                losses = losses + BlockGradient.add_hinge(runner, pushed, self.strength, np.zeros(pushed.shape))
+                add_hinge(pushed, runner.peaks(pushed), runner.theta, self.strength, runner.height, losses)
         signature = []
         for runner, quiet in zip(self.runners, silent, strict=True):
             # A silent neuron under the hinge has the inputs before its highest peak on record.

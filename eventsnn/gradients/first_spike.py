@@ -13,6 +13,7 @@ from eventsnn._validation import index_array
 from eventsnn.errors import ValidationError
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import gather_events
+from eventsnn.kernels.hinge import add_hinge, find_silent
 from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
@@ -65,6 +66,7 @@ class BlockGradient:
         self.runners: list[LayerRunner] = make_runners(network)
         self.d_weights = d_weights
         self.tau_syn = network.layers[-1].neuron.tau_syn
+        self._nobody = [np.zeros(layer.n_neurons, dtype=bool) for layer in network.layers]
 
     def run(
         self,
@@ -88,8 +90,13 @@ class BlockGradient:
         for runner in self.runners:
             events = runner.forward(events, first_sample)
         times = self.runners[-1].record.time
-        labels_ok = np.arange(labels.size)
-        silent_counts = [np.isinf(runner.record.time).sum(axis=0) for runner in self.runners]
+        rows = np.arange(labels.size)
+        silent_counts = []
+        for k, runner in enumerate(self.runners):
+            wanted = hidden_hinge[k][0] if hidden_hinge is not None and k < len(hidden_hinge) else self._nobody[k]
+            counts = np.empty(runner.n_post, np.int64)
+            find_silent(runner.record.time, wanted, runner.pushed, counts)
+            silent_counts.append(counts)
         predictions = np.where(np.isfinite(times).any(axis=1), times.argmin(axis=1), -1)
         losses, d_first = loss.value_and_grad(times, labels, self.tau_syn)
         n_clipped = 0
@@ -97,17 +104,17 @@ class BlockGradient:
         for k in range(len(self.runners) - 1, -1, -1):
             runner = self.runners[k]
             height = self._spike_heights(runner, d_first, min_slope)
+            strength = 0.0
             if k == len(self.runners) - 1:
                 if output_hinge > 0.0 and silent_counts[k].any():
-                    pushed = np.zeros(times.shape, dtype=bool)
-                    pushed[labels_ok, labels] = np.isinf(times[labels_ok, labels])
-                    losses += self.add_hinge(runner, pushed, output_hinge, height)
+                    strength = output_hinge
+                    runner.pushed[rows, labels] = np.isinf(times[rows, labels])
             elif hidden_hinge is not None and hidden_hinge[k][0].any():
-                wanted, strength = hidden_hinge[k]
-                pushed = np.isinf(runner.record.time) & wanted
-                losses += self.add_hinge(runner, pushed, strength, height)
+                strength = hidden_hinge[k][1]
+            if strength > 0.0:
+                add_hinge(runner.pushed, runner.peaks(runner.pushed), runner.theta, strength, height, losses)
             if k > 0:
-                d_first = np.empty((labels.size, runner.n_pre))
+                d_first = runner.d_before
             elif want_inputs:
                 d_inputs = d_first = np.empty((labels.size, runner.n_pre))
             n_clipped += runner.backward(height, max_norm, self.d_weights[k], d_first if k > 0 or want_inputs else None)
@@ -116,19 +123,8 @@ class BlockGradient:
     @staticmethod
     def _spike_heights(runner: LayerRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
         """-dL/dT / slope where a neuron fired and something flows, else 0."""
-        floor = np.broadcast_to(min_slope * runner.slope_unit, runner.n_post)
-        height = np.empty(d_first.shape)
-        spike_heights(d_first, runner.record, np.ascontiguousarray(floor), height)
-        return height
-
-    @staticmethod
-    def add_hinge(runner: LayerRunner, pushed: Any, strength: float, height: Any) -> Any:
-        """Add d(hinge)/du to `height`; returns the hinge of each sample."""
-        peaks = runner.peaks(pushed)
-        theta = runner.theta
-        reachable = pushed & (peaks > 0.0)
-        height[reachable] = (np.zeros_like(height) - strength / theta)[reachable]
-        return strength * np.where(pushed, 1.0 - peaks / theta, 0.0).sum(axis=1)
+        spike_heights(d_first, runner.record, min_slope * runner.slope_unit, runner.height)
+        return runner.height
 
 
 def require_first_spike(network: Sequential) -> None:

@@ -27,17 +27,17 @@ from eventsnn.kernels.jit import kernel
 
 
 @kernel(fastmath={"contract"})
-def _add_rank_two(d_row, a, b, gain, cross):
-    for n in range(d_row.size):
-        d_row[n] += a[n] * gain + b[n] * cross
+def _add_rank_two(d_weight, j, a, b, gain, cross):
+    for n in range(d_weight.shape[1]):
+        d_weight[j, n] += a[n] * gain + b[n] * cross
 
 
 @kernel(fastmath={"contract", "reassoc"})
-def _dot_rank_two(row, c, d, gain, cross):
-    along_gain, along_cross = row.dtype.type(0.0), row.dtype.type(0.0)
-    for n in range(row.size):
-        along_gain += row[n] * c[n]
-        along_cross += row[n] * d[n]
+def _dot_rank_two(weight, j, c, d, gain, cross):
+    along_gain, along_cross = weight.dtype.type(0.0), weight.dtype.type(0.0)
+    for n in range(weight.shape[1]):
+        along_gain += weight[j, n] * c[n]
+        along_cross += weight[j, n] * d[n]
     return gain * along_gain + cross * along_cross
 
 
@@ -146,9 +146,9 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
                     d[n] = flow / constants.tau_mem
                 n = following[n]
             j = neurons[k]
-            _add_rank_two(d_weight[j], a, b_, values[GAIN, k], values[CROSS, k])
+            _add_rank_two(d_weight, j, a, b_, values[GAIN, k], values[CROSS, k])
             if want_times:
-                d_times[k] += _dot_rank_two(weight[j], c, d, values[GAIN, k], values[CROSS, k])
+                d_times[k] += _dot_rank_two(weight, j, c, d, values[GAIN, k], values[CROSS, k])
     return n_clipped
 
 

@@ -88,9 +88,10 @@ class LayerRunner:
         self.constants = (
             layer_constants(neuron, t_end) if self.uniform else neuron_constants(neuron, self.n_post, t_end)
         )
-        #: distance from the driven resting potential to threshold, scalar or (n_post,); and the slope it makes
-        self.theta = np.asarray(neuron.v_threshold) - np.asarray(neuron.v_leak) - np.asarray(neuron.i_bias)
-        self.slope_unit = np.abs(self.theta) / np.asarray(neuron.tau_mem)
+        #: distance from the driven resting potential to threshold, and the slope it makes, both (n_post,)
+        v_threshold, v_leak, i_bias = (neuron.per_neuron(p, self.n_post) for p in ("v_threshold", "v_leak", "i_bias"))
+        self.theta = v_threshold - v_leak - i_bias
+        self.slope_unit = np.abs(self.theta) / neuron.per_neuron("tau_mem", self.n_post)
         self._work = np.full((_WORK_ROWS, -(-self.n_post // TILE) * TILE), -1.0, weight.dtype)
         margins = self._work[_MARGIN_ROW].reshape(-1, TILE)
         self._bits = margins.view(np.int32 if weight.dtype == np.float32 else np.int64)
@@ -109,6 +110,10 @@ class LayerRunner:
         decay_mem, warped, slope = np.zeros((3, *shape), self.weight.dtype)
         self._record = SpikeRecord(np.zeros(shape), decay_mem, warped, slope, np.zeros(shape, np.int32))
         self._peaks = np.zeros(shape)
+        #: buffers of the backward pass; arrays of this size made anew for every block would be paged in every time
+        self.pushed = np.zeros(shape, dtype=bool)
+        self.height = np.zeros(shape)
+        self.d_before = np.zeros((n_samples, self.n_pre))
         self._make_output(n_samples, n_samples * self.n_post)
 
     def _make_output(self, n_samples: int, capacity: int) -> None:
