@@ -236,7 +236,7 @@ class LossOptions(Strict):
 
     alpha: NonNegativeFloat = default(0.0, "strength of alpha exp(t* / (beta tau_syn)): the right neuron fires early")
     beta: PositiveFloat = default(1.0, "scale of that term, in units of tau_syn")
-    t_silent: PositiveFloat = default(10.0, "time at which a silent output counts as firing, in units of tau_syn")
+    t_silent: PositiveFloat = default(5.0, "time at which a silent output counts as firing, in units of tau_syn")
 
 
 class CrossEntropyConfig(LossOptions):
@@ -275,7 +275,7 @@ class HingeConfig(Strict):
     max_silent_fraction: Fraction = default(
         0.5, "hidden neurons silent in up to this fraction of samples are left alone"
     )
-    output_strength: NonNegativeFloat = default(1.0, "weight of the term of the right output neuron where it is silent")
+    output_strength: NonNegativeFloat = default(10.0, "weight of the term of the right output neuron where it is silent")
     memory: float = default(0.9, "share of its old value that the running silent fraction keeps per batch", ge=0, lt=1)
 
 

@@ -39,7 +39,7 @@ class FirstSpikeLoss(ABC):
 
     alpha: float = 0.0
     beta: float = 1.0
-    t_silent: float = 10.0
+    t_silent: float = 5.0
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -41,7 +41,7 @@ class SilentHinge:
 
     strength: float = 0.01
     max_silent_fraction: float = 0.5
-    output_strength: float = 1.0
+    output_strength: float = 10.0
     memory: float = 0.9
 
     def __post_init__(self) -> None:
