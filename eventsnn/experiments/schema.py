@@ -275,7 +275,9 @@ class HingeConfig(Strict):
     max_silent_fraction: Fraction = default(
         0.5, "hidden neurons silent in up to this fraction of samples are left alone"
     )
-    output_strength: NonNegativeFloat = default(10.0, "weight of the term of the right output neuron where it is silent")
+    output_strength: NonNegativeFloat = default(
+        10.0, "weight of the term of the right output neuron where it is silent"
+    )
     memory: float = default(0.9, "share of its old value that the running silent fraction keeps per batch", ge=0, lt=1)
 
 

@@ -18,7 +18,7 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 #: Samples of a block: large enough to hide the cost of a call, small enough for its records to stay in the cache.
-BLOCK_SIZE = 64
+BLOCK_SIZE = 96
 
 
 def sample_blocks(n_samples: int) -> list[tuple[int, int]]:
