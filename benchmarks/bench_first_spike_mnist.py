@@ -20,9 +20,9 @@ What was learned
 - Where the time goes on one thread (cProfile, us a sample, 60 in all): forward of both layers 28, of which 8 without
   any spike; backward 13; peaks of silent neurons 8; factors of the events 3; noise and its sorting 3; Adam 2. What is
   left is Python and NumPy around the kernels, per block of samples.
-- In the forward kernel reference counting was half the time (row views, tuples of arrays passed on), then the search for
-  flagged neurons (an index that may be negative does not vectorise), then sorting (buckets: 45 -> 5 ns a spike) and the
-  logarithms (vectorised: 22 -> 3 ns).
+- In the forward kernel reference counting was half the time (row views, tuples of arrays passed on), then the search
+  for flagged neurons (an index that may be negative does not vectorise), then sorting (buckets: 45 -> 5 ns a spike)
+  and the logarithms (vectorised: 22 -> 3 ns).
 - The dense network is the hard reference on purpose: a dense product of this shape costs 10 us a sample, and 19 % of
   active inputs save it only four fifths of that.
 """
