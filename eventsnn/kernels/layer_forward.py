@@ -218,7 +218,17 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
             n_flagged = _collect_positive(bits, flagged)
             if only_first:
                 n_found = first_crossings_at_end(
-                    constants, clock, end - 1, flagged, n_flagged, work, now, found_floats, found_places, n_found
+                    constants,
+                    clock,
+                    values,
+                    end - 1,
+                    flagged,
+                    n_flagged,
+                    work,
+                    now,
+                    found_floats,
+                    found_places,
+                    n_found,
                 )
             else:
                 written = spikes_at_end(constants, clock, end - 1, work, now, counts, out_times, out_neurons, written)

@@ -27,12 +27,14 @@ from eventsnn.kernels.constants import (
 from eventsnn.kernels.crossing import crosses
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak
-from eventsnn.kernels.spike_time import spike_time
+from eventsnn.kernels.spike_time import FAMILY_DOUBLE, spike_time
 
 _THRESHOLD = 4
 _P_STEP, _Q_STEP, _W_STEP, _P_HIT, _Q_HIT = 6, 7, 8, 9, 10
 #: Relative distance from threshold beyond which plain arithmetic decides: far above its rounding errors in float64.
 _CLEAR = 1e-9
+#: The same for a peak, with more room: float32 knows p and q to seven digits.
+_CLEARLY_ABOVE = 1e-4
 #: states of a neuron in `_step_flagged` that is not decided
 _BELOW, _DOUBTFUL = -1, -2
 
@@ -129,13 +131,26 @@ def first_crossings(
 
 
 @kernel
-def first_crossings_at_end(constants, clock, e, flagged, n_flagged, work, now, found, places, n_found):
-    """As `first_crossings`, for the interval after the sample's last event e."""
+def first_crossings_at_end(constants, clock, values, e, flagged, n_flagged, work, now, found, places, n_found):
+    """As `first_crossings`, for the interval after the sample's last event e.
+
+    Where it has no end and tau_mem == 2 tau_syn, a neuron that rises at its beginning and whose peak, theta (b^2/(4 a
+    theta)) with a = tau_mem q and b = p + a > 0, is clearly above threshold has to cross; the rest is decided exactly.
+    """
     s_low, s_high = clock[TIME, e] - clock[REFERENCE, e], constants.t_end - clock[REFERENCE, e]
+    tau_mem, theta = constants.tau_mem, constants.theta
+    simple = constants.family == FAMILY_DOUBLE and s_high == np.inf
+    x_low = np.float64(values[X_NEXT, e])
+    turn = tau_mem * (1.0 - constants.delta * x_low)
     for i in range(n_flagged):
         n = flagged[i]
+        if not work[_THRESHOLD, n] < np.inf:
+            continue
         p, q = np.float64(work[now, n]), np.float64(work[now + 1, n])
-        if work[_THRESHOLD, n] < np.inf and _crosses(constants, p, q, s_low, s_high):
+        b = p + tau_mem * q
+        rises = q > 0.0 and p + q * x_low < turn * q
+        certain = simple and rises and b > 0.0 and b * b * (1.0 - _CLEARLY_ABOVE) > 4.0 * tau_mem * q * theta
+        if certain or _crosses(constants, p, q, s_low, s_high):
             found[FOUND_P, n_found], found[FOUND_Q, n_found] = p, q
             found[S_LOW, n_found], found[S_HIGH, n_found] = s_low, s_high
             places[NEURON, n_found], places[EVENT, n_found] = n, e

@@ -118,7 +118,7 @@ def test_loss_and_grad_of_the_silent_hinge_at_a_kink(per_neuron):
     net = Sequential([Dense(np.array([[0.8], [-5.0]])), LIF(tau_mem=tau, tau_syn=1.0, max_spikes=1)])
     spikes = Spikes([0, 0], [0, 1], [0.25, 0.75], n_samples=1, n_neurons=2)
     strength = 0.7
-    loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0)
+    loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0, t_silent=10.0)
     value, gradients = loss_and_grad(net, spikes, [0], loss, silent_strength=strength)
     peak = 0.8 * (np.exp(-0.25) - np.exp(-0.5))  # v of one input, k(s) = e^(-s/2) - e^(-s), at s = 0.5
     slope = 0.8 * (np.exp(-0.5) - 0.5 * np.exp(-0.25))
@@ -160,7 +160,7 @@ def test_loss_and_grad_of_a_hinge_that_nothing_reaches_is_zero():
     net = Sequential([Dense(np.array([[-1.0]])), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
     spikes = Spikes([0], [0], [0.25], n_samples=2, n_neurons=1)  # inhibited only, and no input at all
     value, gradients = loss_and_grad(
-        net, spikes, [0, 0], FirstSpikeMSE(t_correct=1.0, t_wrong=2.0), silent_strength=1.0
+        net, spikes, [0, 0], FirstSpikeMSE(t_correct=1.0, t_wrong=2.0, t_silent=10.0), silent_strength=1.0
     )
     assert value == 0.5 * 9.0**2 + 1.0  # the full distance from rest to threshold
     assert gradients.parameters["output.weight"].tolist() == [[0.0]]
@@ -199,7 +199,7 @@ def test_block_gradient_bounds_the_factor_of_grazing_spikes():
     # k(s) = e^(-s/2) - e^(-s) peaks at 1/4: the weight 4.0001 makes a spike with hardly any slope.
     net = Sequential([Dense(np.array([[4.0001]])), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
     spikes, labels = Spikes([0], [0], [0.0], n_samples=1, n_neurons=1), np.array([0])
-    loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0)
+    loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0, t_silent=10.0)
     gradients = []
     for min_slope in (0.0, 0.1):
         found = [np.zeros((1, 1))]
