@@ -67,6 +67,12 @@ class NeuronConstants(NamedTuple):
     max_spikes: int
 
 
+#: rows of the forward pass's work array: coefficients p, q (two sets in turn), thresholds (inf: switched off) and
+#: margins of all neurons; then those of the neurons being replayed, gathered
+P_ONE, P_OTHER, THRESHOLD, MARGIN = 0, 2, 4, 5
+P_STEP, Q_STEP, W_STEP, P_HIT, Q_HIT = 6, 7, 8, 9, 10
+WORK_ROWS = 11
+
 #: rows of `Factors.values`
 GAIN, CROSS, X_NEXT, RISE = 0, 1, 2, 3
 #: rows of `Factors.clock`

@@ -20,11 +20,15 @@ import numpy as np
 from eventsnn.kernels.constants import (
     CROSS,
     GAIN,
+    MARGIN,
+    P_ONE,
+    P_OTHER,
     REFERENCE,
     RISE,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
     STATUS_OK,
+    THRESHOLD,
     TILE,
     TIME,
     X_NEXT,
@@ -42,8 +46,6 @@ from eventsnn.kernels.sorting import sort_events
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE
 
 _SWEEP = 4
-#: rows of the work array: coefficients (two sets in turn), thresholds (inf: switched off), margins; more in `replay`
-_P, _Q, _P_OTHER, _THRESHOLD, _MARGIN = 0, 1, 2, 4, 5
 
 
 @kernel(fastmath={"contract"})
@@ -84,7 +86,7 @@ def _sweep(weight, j0, j1, j2, j3, values, k, last, work, now, new):
         top = value if value > top else top
         work[new, n] = a
         work[new + 1, n] = b
-        work[_MARGIN, n] = top - work[_THRESHOLD, n] * rise
+        work[MARGIN, n] = top - work[THRESHOLD, n] * rise
 
 
 @kernel
@@ -130,10 +132,10 @@ def _peak_margin(constants, work, n_post, now):
         tau_mem, factor = real(constants.tau_mem), real(4.0 * constants.tau_mem * (1.0 - 1e-5))
         for n in range(n_post):
             b = work[now, n] + tau_mem * work[now + 1, n]
-            work[_MARGIN, n] = b * b - factor * work[now + 1, n] * work[_THRESHOLD, n]
+            work[MARGIN, n] = b * b - factor * work[now + 1, n] * work[THRESHOLD, n]
     else:
         for n in range(n_post):
-            work[_MARGIN, n] = work[now + 1, n]
+            work[MARGIN, n] = work[now + 1, n]
 
 
 @kernel
@@ -173,9 +175,9 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
         start, end = offsets[b], offsets[b + 1]
         while end > start and clock[TIME, end - 1] > constants.t_end:
             end -= 1
-        first_out, n_found, now, new = written, 0, _P, _P_OTHER
+        first_out, n_found, now, new = written, 0, P_ONE, P_OTHER
         work[:4] = 0.0
-        work[_THRESHOLD] = theta
+        work[THRESHOLD] = theta
         counts[:] = 0
         first_time[b] = np.inf
         k = start

@@ -1,7 +1,7 @@
 """Which of the flagged neurons really crossed in a sweep, and in which interval: the exact part of the forward pass.
 
 `work` is the forward pass's array (dtype of the weights): p and q before the sweep in the rows now, now + 1;
-thresholds in row 4; rows 6 to 10 are scratch of the replay.
+the other rows are named in `constants`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,17 @@ from eventsnn.kernels.constants import (
     FOUND_Q,
     GAIN,
     NEURON,
+    P_HIT,
+    P_STEP,
+    Q_HIT,
+    Q_STEP,
     REFERENCE,
     RISE,
     S_HIGH,
     S_LOW,
+    THRESHOLD,
     TIME,
+    W_STEP,
     X_NEXT,
 )
 from eventsnn.kernels.crossing import crosses
@@ -29,8 +35,6 @@ from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, spike_time
 
-_THRESHOLD = 4
-_P_STEP, _Q_STEP, _W_STEP, _P_HIT, _Q_HIT = 6, 7, 8, 9, 10
 #: Relative distance from threshold beyond which plain arithmetic decides: far above its rounding errors in float64.
 _CLEAR = 1e-9
 #: The same for a peak, with more room: float32 knows p and q to seven digits.
@@ -55,15 +59,15 @@ def _step_flagged(work, size, gain, cross, x_next, certain, possible, turn, r, r
     is less than p + q x): it may have peaked above threshold inside. One that still rises has not crossed yet.
     """
     for i in range(size):
-        a = work[_P_STEP, i] + work[_W_STEP, i] * cross
-        b = work[_Q_STEP, i] + work[_W_STEP, i] * gain
+        a = work[P_STEP, i] + work[W_STEP, i] * cross
+        b = work[Q_STEP, i] + work[W_STEP, i] * gain
         top = a + b * x_next
-        work[_P_STEP, i] = a
-        work[_Q_STEP, i] = b
+        work[P_STEP, i] = a
+        work[Q_STEP, i] = b
         open_ = rows[i] == _BELOW
         hit = open_ & (top > certain) & (b > 0)
-        work[_P_HIT, i] = a if hit else work[_P_HIT, i]
-        work[_Q_HIT, i] = b if hit else work[_Q_HIT, i]
+        work[P_HIT, i] = a if hit else work[P_HIT, i]
+        work[Q_HIT, i] = b if hit else work[Q_HIT, i]
         rows[i] = r if hit else (_DOUBTFUL if open_ & (top > possible) & (top > turn * b) else rows[i])
 
 
@@ -93,11 +97,11 @@ def first_crossings(
     real = weight.dtype.type
     for i in range(n_flagged):
         n = flagged[i]
-        work[_P_STEP, i], work[_Q_STEP, i], rows[i] = work[now, n], work[now + 1, n], _BELOW
+        work[P_STEP, i], work[Q_STEP, i], rows[i] = work[now, n], work[now + 1, n], _BELOW
     for e in range(first, stop):
         j = neurons[e]
         for i in range(n_flagged):
-            work[_W_STEP, i] = weight[j, flagged[i]]
+            work[W_STEP, i] = weight[j, flagged[i]]
         certain, possible = real(np.inf), real(np.inf)
         if clock[TIME, e + 1] > clock[TIME, e]:  # else simultaneous: summed first
             possible = real(constants.theta * values[RISE, e])
@@ -113,7 +117,7 @@ def first_crossings(
         if rows[i] == _BELOW:
             continue
         n = flagged[i]
-        e, p, q = first + rows[i], np.float64(work[_P_HIT, i]), np.float64(work[_Q_HIT, i])
+        e, p, q = first + rows[i], np.float64(work[P_HIT, i]), np.float64(work[Q_HIT, i])
         if rows[i] == _DOUBTFUL:
             e, p, q = _first_crossing(
                 constants, weight, neurons, clock, values, first, stop, n, np.float64(work[now, n]),
@@ -126,7 +130,7 @@ def first_crossings(
         found[S_HIGH, n_found] = clock[TIME, e + 1] - clock[REFERENCE, e]
         places[NEURON, n_found], places[EVENT, n_found] = n, e
         n_found += 1
-        work[_THRESHOLD, n] = np.inf
+        work[THRESHOLD, n] = np.inf
     return n_found
 
 
@@ -144,7 +148,7 @@ def first_crossings_at_end(constants, clock, values, e, flagged, n_flagged, work
     turn = tau_mem * (1.0 - constants.delta * x_low)
     for i in range(n_flagged):
         n = flagged[i]
-        if not work[_THRESHOLD, n] < np.inf:
+        if not work[THRESHOLD, n] < np.inf:
             continue
         p, q = np.float64(work[now, n]), np.float64(work[now + 1, n])
         b = p + tau_mem * q
@@ -202,7 +206,7 @@ def spikes_of_sweep(
             taken += p - after
             p = after
             if counts[n] >= constants.max_spikes:
-                work[_THRESHOLD, n] = np.inf
+                work[THRESHOLD, n] = np.inf
                 break
         work[new, n] -= taken
     return written
@@ -213,7 +217,7 @@ def spikes_at_end(constants, clock, e, work, now, counts, out_times, out_neurons
     """As `spikes_of_sweep`, for all neurons and the interval after the sample's last event e."""
     reference = clock[REFERENCE, e]
     for n in range(counts.size):
-        if work[now + 1, n] > 0.0 and work[_THRESHOLD, n] < np.inf:
+        if work[now + 1, n] > 0.0 and work[THRESHOLD, n] < np.inf:
             _, counts[n], written = _all_spikes(
                 constants, np.float64(work[now, n]), np.float64(work[now + 1, n]), clock[TIME, e] - reference,
                 constants.t_end - reference, counts[n], n, out_times, out_neurons, written, reference,

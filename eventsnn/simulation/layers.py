@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 from eventsnn.errors import SimulationError
 from eventsnn.kernels.constants import (
     MANTISSA,
+    MARGIN,
     NO_LIMIT,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
     TILE,
+    WORK_ROWS,
     Factors,
     FoundSpikes,
     InputEvents,
@@ -31,7 +33,6 @@ from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LIF
 from eventsnn.spikes import Spikes
 
-_WORK_ROWS, _MARGIN_ROW = 11, 5
 _NO_GRADIENT = np.empty(0)
 
 
@@ -92,8 +93,8 @@ class LayerRunner:
         v_threshold, v_leak, i_bias = (neuron.per_neuron(p, self.n_post) for p in ("v_threshold", "v_leak", "i_bias"))
         self.theta = v_threshold - v_leak - i_bias
         self.slope_unit = np.abs(self.theta) / neuron.per_neuron("tau_mem", self.n_post)
-        self._work = np.full((_WORK_ROWS, -(-self.n_post // TILE) * TILE), -1.0, weight.dtype)
-        margins = self._work[_MARGIN_ROW].reshape(-1, TILE)
+        self._work = np.full((WORK_ROWS, -(-self.n_post // TILE) * TILE), -1.0, weight.dtype)
+        margins = self._work[MARGIN].reshape(-1, TILE)
         self._bits = margins.view(np.int32 if weight.dtype == np.float32 else np.int64)
         n = self.n_post
         floats = np.empty((10, n))
