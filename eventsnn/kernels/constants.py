@@ -30,9 +30,6 @@ REFERENCE_SPAN = 20.0
 #: factor exp(delta s) of the precision cancels. exp(4) = 55 costs float32 less than two of its seven digits.
 CANCELLATION_SPAN = 4.0
 
-#: Neurons are looked through for crossings in tiles of this size.
-TILE = 16
-
 #: `LayerConstants.max_spikes` of neurons without a limit
 NO_LIMIT = 2**62
 
@@ -67,11 +64,11 @@ class NeuronConstants(NamedTuple):
     max_spikes: int
 
 
-#: rows of the forward pass's work array: coefficients p, q (two sets in turn), thresholds (inf: switched off) and
-#: margins of all neurons; then those of the neurons being replayed, gathered
-P_ONE, P_OTHER, THRESHOLD, MARGIN = 0, 2, 4, 5
-P_STEP, Q_STEP, W_STEP, P_HIT, Q_HIT = 6, 7, 8, 9, 10
-WORK_ROWS = 11
+#: rows of the forward pass's work array: coefficients p, q (two sets in turn) and OFF of all neurons (0; inf once a
+#: neuron may not fire any more); then those of the neurons being replayed, gathered
+P_ONE, P_OTHER, OFF = 0, 2, 4
+P_STEP, Q_STEP, W_STEP, P_HIT, Q_HIT = 5, 6, 7, 8, 9
+WORK_ROWS = 10
 
 #: rows of `Factors.values`
 GAIN, CROSS, X_NEXT, RISE = 0, 1, 2, 3

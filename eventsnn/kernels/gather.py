@@ -21,7 +21,7 @@ def gather_events(source, chosen, block):
         block.offsets[b + 1] = written
 
 
-@kernel
+@kernel(allocates=True)
 def jitter_events(events, noise):
     """Add `noise` (n_events,) to the times, reflect them at zero and restore canonical order, in place."""
     longest = 0

@@ -18,6 +18,7 @@ from typing import Any, TypeVar, overload
 
 import numba
 import numba.core.caching
+import numba.core.options
 import numpy as np
 
 import eventsnn
@@ -25,6 +26,7 @@ import eventsnn
 # numba's inner workings; tests/kernels/test_jit.py fails where they have changed
 FunctionCache: Any = getattr(numba.core.caching, "FunctionCache", None)
 IndexDataCacheFile: Any = getattr(numba.core.caching, "IndexDataCacheFile", None)
+CAN_LEAVE_OUT_COUNTS: bool = hasattr(numba.core.options.DefaultOptions, "_nrt")
 
 __all__ = ["kernel", "source_stamp"]
 
@@ -32,14 +34,19 @@ Value = TypeVar("Value")
 
 
 @overload
-def kernel(function: Callable[..., Value], *, fastmath: Set[str] = ...) -> Callable[..., Value]: ...
+def kernel(function: Callable[..., Value], *, fastmath: Set[str] = ..., allocates: bool = ...) -> Callable[..., Value]: ...
 @overload
-def kernel(function: None = None, *, fastmath: Set[str] = ...) -> Callable[..., Any]: ...
-def kernel(function: Callable[..., Any] | None = None, *, fastmath: Set[str] = frozenset()) -> Any:
+def kernel(function: None = None, *, fastmath: Set[str] = ..., allocates: bool = ...) -> Callable[..., Any]: ...
+def kernel(
+    function: Callable[..., Any] | None = None, *, fastmath: Set[str] = frozenset(), allocates: bool = False
+) -> Any:
     """Compile a function on its first call: nopython, without the GIL, division as in NumPy, kept on disk.
 
     Used as ``@kernel`` or ``@kernel(fastmath={"contract"})``. `fastmath` takes LLVM's flags one by one; never use
     "nnan" or "ninf", and none at all where a spike, an order or an infinity is decided.
+
+    `allocates` is for the few that make or return arrays. All others are compiled without numba's reference counts:
+    the arrays belong to the caller, and counting them atomically in every call cost a tenth of the forward pass.
 
     Notes
     -----
@@ -48,9 +55,10 @@ def kernel(function: Callable[..., Any] | None = None, *, fastmath: Set[str] = f
     caching, with the weakness described above.
     """
     if function is None:
-        return functools.partial(kernel, fastmath=fastmath)
+        return functools.partial(kernel, fastmath=fastmath, allocates=allocates)
     # numba copies a set, but takes any other value for "all flags": False is its own default
-    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath) or False)(function)
+    options = {} if allocates or not CAN_LEAVE_OUT_COUNTS else {"_nrt": False}
+    compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath) or False, **options)(function)
     if hasattr(compiled, "enable_caching"):
         _keep_on_disk(compiled)
     return compiled

@@ -84,7 +84,7 @@ def _clip_scale(constants, events, factors, record, height, b, latest, by_event,
     return max_norm / norm if norm > max_norm else 1.0
 
 
-@kernel
+@kernel(allocates=True)
 def layer_backward(constants, weight, events, factors, record, height, max_norm, work, d_weight, d_times):
     """Gradients of a block; returns the number of samples whose weight gradient was clipped.
 

@@ -20,7 +20,7 @@ import numpy as np
 from eventsnn.kernels.constants import (
     CROSS,
     GAIN,
-    MARGIN,
+    OFF,
     P_ONE,
     P_OTHER,
     REFERENCE,
@@ -28,8 +28,6 @@ from eventsnn.kernels.constants import (
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
     STATUS_OK,
-    THRESHOLD,
-    TILE,
     TIME,
     X_NEXT,
 )
@@ -49,62 +47,54 @@ _SWEEP = 4
 
 
 @kernel(fastmath={"contract"})
-def _sweep(weight, j0, j1, j2, j3, values, k, last, work, now, new):
+def _sweep(weight, j0, j1, j2, j3, values, k, last, theta, work, now, new, flags):
     """Take in the events k .. last (four at most; the same row again with factor 0 for fewer).
 
-    p, q are read from the rows now, now + 1 and written to new, new + 1; a positive margin marks the neurons that may
-    have crossed in between.
+    p, q are read from the rows now, now + 1 and written to new, new + 1; flags[n] marks the neurons that may have
+    crossed in between.
     """
     k1, k2, k3 = min(k + 1, last), min(k + 2, last), min(k + 3, last)
     zero = values.dtype.type(0.0)
-    c0, g0, x0 = values[CROSS, k], values[GAIN, k], values[X_NEXT, k]
-    c1, g1, x1 = values[CROSS, k1], values[GAIN, k1], values[X_NEXT, k1]
-    c2, g2, x2 = values[CROSS, k2], values[GAIN, k2], values[X_NEXT, k2]
-    c3, g3, x3 = values[CROSS, k3], values[GAIN, k3], values[X_NEXT, k3]
+    c0, g0, x0, bound0 = values[CROSS, k], values[GAIN, k], values[X_NEXT, k], values[RISE, k] * theta
+    c1, g1, x1, bound1 = values[CROSS, k1], values[GAIN, k1], values[X_NEXT, k1], values[RISE, k1] * theta
+    c2, g2, x2, bound2 = values[CROSS, k2], values[GAIN, k2], values[X_NEXT, k2], values[RISE, k2] * theta
+    c3, g3, x3, bound3 = values[CROSS, k3], values[GAIN, k3], values[X_NEXT, k3], values[RISE, k3] * theta
     if k + 1 > last:
         c1, g1 = zero, zero
     if k + 2 > last:
         c2, g2 = zero, zero
     if k + 3 > last:
         c3, g3 = zero, zero
-    rise = values[RISE, k]
     for n in range(weight.shape[1]):
         a = work[now, n] + weight[j0, n] * c0
         b = work[now + 1, n] + weight[j0, n] * g0
-        top = a + b * x0
+        top = (a + b * x0) - bound0
         a += weight[j1, n] * c1
         b += weight[j1, n] * g1
-        value = a + b * x1
+        value = (a + b * x1) - bound1
         top = value if value > top else top
         a += weight[j2, n] * c2
         b += weight[j2, n] * g2
-        value = a + b * x2
+        value = (a + b * x2) - bound2
         top = value if value > top else top
         a += weight[j3, n] * c3
         b += weight[j3, n] * g3
-        value = a + b * x3
+        value = (a + b * x3) - bound3
         top = value if value > top else top
         work[new, n] = a
         work[new + 1, n] = b
-        work[MARGIN, n] = top - work[THRESHOLD, n] * rise
+        flags[n] = top > work[OFF, n]
 
 
 @kernel
-def _collect_positive(bits, flagged):
-    """Indices of the positive floats with these bits, (n_tiles, TILE), in order, in `flagged`; returns how many.
-
-    Read as signed integers, floats keep their sign and order; an integer maximum per tile vectorises (both indices
-    start at 0: no check for negative ones), and a tile without a positive entry costs no more than that.
-    """
+def _collect(words, flags, flagged):
+    """Indices of the neurons with a flag, in order, in `flagged`; returns how many. `words`: eight flags each."""
     found = 0
-    for tile in range(bits.shape[0]):
-        top = bits[tile, 0]
-        for i in range(TILE):
-            top = bits[tile, i] if bits[tile, i] > top else top
-        if top > 0:
-            for i in range(TILE):
-                flagged[found] = tile * TILE + i
-                found += bits[tile, i] > 0
+    for i in range(words.size):
+        if words[i] != 0:
+            for n in range(8 * i, 8 * i + 8):
+                flagged[found] = n
+                found += flags[n]
     return found
 
 
@@ -121,25 +111,25 @@ def _move_reference(work, now, shift, tau_mem, tau_syn, delta):
 
 
 @kernel(fastmath={"contract"})
-def _peak_margin(constants, work, n_post, now):
-    """A positive margin marks the neurons whose peak may reach threshold after the last event.
+def _flag_peaks(constants, work, n_post, now, flags):
+    """Flag the neurons whose peak may reach threshold after the last event.
 
     tau_mem == 2 tau_syn has a cheap exact form, u_peak = (p + tau_mem q)^2/(4 tau_mem q); the slack covers float32.
     Other ratios: all neurons with i_syn > 0.
     """
     real = work.dtype.type
     if constants.family == FAMILY_DOUBLE:
-        tau_mem, factor = real(constants.tau_mem), real(4.0 * constants.tau_mem * (1.0 - 1e-5))
+        tau_mem, factor = real(constants.tau_mem), real(4.0 * constants.tau_mem * constants.theta * (1.0 - 1e-5))
         for n in range(n_post):
             b = work[now, n] + tau_mem * work[now + 1, n]
-            work[MARGIN, n] = b * b - factor * work[now + 1, n] * work[THRESHOLD, n]
+            flags[n] = b * b - factor * work[now + 1, n] > work[OFF, n]
     else:
         for n in range(n_post):
-            work[MARGIN, n] = work[now + 1, n]
+            flags[n] = work[now + 1, n] > work[OFF, n]
 
 
-@kernel
-def layer_forward(constants, weight, events, factors, work, bits, found, record, out):
+@kernel(allocates=True)
+def layer_forward(constants, weight, events, factors, work, flags, words, found, record, out):
     """Simulate a block of samples; returns (status, sample): STATUS_OK, or what went wrong and in which sample.
 
     Parameters
@@ -147,8 +137,8 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
     constants : LayerConstants (theta > 0)
     weight : (n_pre, n_post), float32 or float64
     events : InputEvents; factors : Factors of the same events
-    work : weight.dtype, (11, n_post rounded up to a multiple of TILE), margins beyond n_post negative
-    bits : its row of margins as signed integers, (n_tiles, TILE)
+    work : weight.dtype, (WORK_ROWS, n_post)
+    flags : uint8, n_post rounded up to a multiple of 8, zero beyond n_post; words : its memory as uint64
     found : FoundSpikes with room for n_post
     record : SpikeRecord of (n_samples, n_post), filled when max_spikes == 1
     out : OutputEvents, filled in canonical order
@@ -161,7 +151,7 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
     """
     n_post = weight.shape[1]
     only_first = constants.max_spikes == 1
-    flagged, counts, rows = np.empty(bits.size + 1, np.int64), np.zeros(n_post, np.int64), np.empty(n_post, np.int32)
+    flagged, counts, rows = np.empty(flags.size + 1, np.int64), np.zeros(n_post, np.int64), np.empty(n_post, np.int32)
     spare_times, spare_neurons = np.empty(n_post), np.empty(n_post, np.int64)
     heads = np.empty(n_post + 1, np.int64)
     theta = weight.dtype.type(constants.theta)
@@ -177,7 +167,7 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
             end -= 1
         first_out, n_found, now, new = written, 0, P_ONE, P_OTHER
         work[:4] = 0.0
-        work[THRESHOLD] = theta
+        work[OFF] = 0.0
         counts[:] = 0
         first_time[b] = np.inf
         k = start
@@ -191,9 +181,9 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
                 last += 1
             _sweep(
                 weight, neurons[k], neurons[min(k + 1, last)], neurons[min(k + 2, last)], neurons[last],
-                values, k, last, work, now, new,
+                values, k, last, theta, work, now, new, flags,
             )  # fmt: skip
-            n_flagged = _collect_positive(bits, flagged)
+            n_flagged = _collect(words, flags, flagged)
             if n_flagged > 0:
                 stop = min(last + 1, end - 1)  # the interval after the sample's last event comes later
                 if only_first:
@@ -216,22 +206,13 @@ def layer_forward(constants, weight, events, factors, work, bits, found, record,
         if not math.isfinite(total):
             return STATUS_NOT_FINITE, b
         if k == end and end > start:
-            _peak_margin(constants, work, n_post, now)
-            n_flagged = _collect_positive(bits, flagged)
+            _flag_peaks(constants, work, n_post, now, flags)
+            n_flagged = _collect(words, flags, flagged)
             if only_first:
                 n_found = first_crossings_at_end(
-                    constants,
-                    clock,
-                    values,
-                    end - 1,
-                    flagged,
-                    n_flagged,
-                    work,
-                    now,
-                    found_floats,
-                    found_places,
+                    constants, clock, values, end - 1, flagged, n_flagged, work, now, found_floats, found_places,
                     n_found,
-                )
+                )  # fmt: skip
             else:
                 written = spikes_at_end(constants, clock, end - 1, work, now, counts, out_times, out_neurons, written)
                 if written < 0:

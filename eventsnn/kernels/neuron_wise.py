@@ -59,7 +59,7 @@ def _start(constants, n, state):
     state[1] = -constants.i_bias[n]
 
 
-@kernel
+@kernel(allocates=True)
 def neuron_wise_forward(constants, weight, events, record, out):
     """As `layer_forward`, for `NeuronConstants`; of the record, decay_mem and warped are not filled."""
     state = np.zeros(6)

@@ -6,22 +6,18 @@ Element-wise, so a matrix may be cut into pieces for several threads without cha
 from __future__ import annotations
 
 import math
-from typing import Any
-
 from eventsnn.kernels.jit import kernel
 
 
 @kernel(fastmath={"contract"})
-def _sum_and_clear(gradients, low, high):
-    """Add all block gradients to the first one's place, in block order, and clear the others."""
-    total = gradients[0, low:high]
+def _sum_and_clear(gradients, low, high, total):
+    """Add all block gradients to the first one's place, `total`, in block order, and clear the others."""
     zero = gradients.dtype.type(0.0)
     for block in range(1, gradients.shape[0]):
         part = gradients[block, low:high]
         for i in range(total.size):
             total[i] += part[i]
             part[i] = zero
-    return total
 
 
 @kernel(fastmath={"contract"})
@@ -30,7 +26,8 @@ def sgd_step(weight, gradients, velocity, learning_rate, momentum, scale, low, h
 
     `gradients` is (n_blocks, n_elements); g is `scale` times their sum; they are set to zero.
     """
-    g: Any = _sum_and_clear(gradients, low, high)
+    g = gradients[0, low:high]
+    _sum_and_clear(gradients, low, high, g)
     w, u = weight[low:high], velocity[low:high]
     zero = weight.dtype.type(0.0)
     for i in range(g.size):
@@ -45,7 +42,8 @@ def adam_step(weight, gradients, first, second, second_max, rate, beta1, beta2, 
 
     rate = learning_rate / (1 - beta1^t) and root_scale = 1 / sqrt(1 - beta2^t) carry the bias corrections.
     """
-    g: Any = _sum_and_clear(gradients, low, high)
+    g = gradients[0, low:high]
+    _sum_and_clear(gradients, low, high, g)
     w, m, v = weight[low:high], first[low:high], second[low:high]
     zero, one = weight.dtype.type(0.0), weight.dtype.type(1.0)
     keep1, keep2 = one - beta1, one - beta2

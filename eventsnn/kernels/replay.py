@@ -17,6 +17,7 @@ from eventsnn.kernels.constants import (
     FOUND_Q,
     GAIN,
     NEURON,
+    OFF,
     P_HIT,
     P_STEP,
     Q_HIT,
@@ -25,7 +26,6 @@ from eventsnn.kernels.constants import (
     RISE,
     S_HIGH,
     S_LOW,
-    THRESHOLD,
     TIME,
     W_STEP,
     X_NEXT,
@@ -130,7 +130,7 @@ def first_crossings(
         found[S_HIGH, n_found] = clock[TIME, e + 1] - clock[REFERENCE, e]
         places[NEURON, n_found], places[EVENT, n_found] = n, e
         n_found += 1
-        work[THRESHOLD, n] = np.inf
+        work[OFF, n] = np.inf
     return n_found
 
 
@@ -148,8 +148,6 @@ def first_crossings_at_end(constants, clock, values, e, flagged, n_flagged, work
     turn = tau_mem * (1.0 - constants.delta * x_low)
     for i in range(n_flagged):
         n = flagged[i]
-        if not work[THRESHOLD, n] < np.inf:
-            continue
         p, q = np.float64(work[now, n]), np.float64(work[now + 1, n])
         b = p + tau_mem * q
         rises = q > 0.0 and p + q * x_low < turn * q
@@ -206,7 +204,7 @@ def spikes_of_sweep(
             taken += p - after
             p = after
             if counts[n] >= constants.max_spikes:
-                work[THRESHOLD, n] = np.inf
+                work[OFF, n] = np.inf
                 break
         work[new, n] -= taken
     return written
@@ -217,7 +215,7 @@ def spikes_at_end(constants, clock, e, work, now, counts, out_times, out_neurons
     """As `spikes_of_sweep`, for all neurons and the interval after the sample's last event e."""
     reference = clock[REFERENCE, e]
     for n in range(counts.size):
-        if work[now + 1, n] > 0.0 and work[THRESHOLD, n] < np.inf:
+        if work[now + 1, n] > 0.0 and work[OFF, n] == 0.0:
             _, counts[n], written = _all_spikes(
                 constants, np.float64(work[now, n]), np.float64(work[now + 1, n]), clock[TIME, e] - reference,
                 constants.t_end - reference, counts[n], n, out_times, out_neurons, written, reference,

@@ -19,7 +19,7 @@ def _flow_to(state, t, v_inf, v_reset, tau_mem, tau_syn, delta):
     state[0], state[1], state[2] = t, u + v_inf, i
 
 
-@kernel
+@kernel(allocates=True)
 def membrane_traces(parameters, weight, in_neurons, in_times, out_neurons, out_times, at, v, i_syn):
     """Fill v and i_syn, both (n_times, n_post), at the sorted times `at`.
 

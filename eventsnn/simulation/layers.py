@@ -8,11 +8,9 @@ from numpy.typing import NDArray
 from eventsnn.errors import SimulationError
 from eventsnn.kernels.constants import (
     MANTISSA,
-    MARGIN,
     NO_LIMIT,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
-    TILE,
     WORK_ROWS,
     Factors,
     FoundSpikes,
@@ -93,9 +91,9 @@ class LayerRunner:
         v_threshold, v_leak, i_bias = (neuron.per_neuron(p, self.n_post) for p in ("v_threshold", "v_leak", "i_bias"))
         self.theta = v_threshold - v_leak - i_bias
         self.slope_unit = np.abs(self.theta) / neuron.per_neuron("tau_mem", self.n_post)
-        self._work = np.full((WORK_ROWS, -(-self.n_post // TILE) * TILE), -1.0, weight.dtype)
-        margins = self._work[MARGIN].reshape(-1, TILE)
-        self._bits = margins.view(np.int32 if weight.dtype == np.float32 else np.int64)
+        self._work = np.empty((WORK_ROWS, self.n_post), weight.dtype)
+        self._words = np.zeros(-(-self.n_post // 8), np.uint64)
+        self._flags = self._words.view(np.uint8)
         n = self.n_post
         floats = np.empty((10, n))
         self._found = FoundSpikes(floats, floats[MANTISSA].view(np.int64), np.empty((2, n), np.int64))
@@ -139,8 +137,8 @@ class LayerRunner:
             if self.uniform:
                 event_factors(self.constants, events, self._factors)
                 status, sample = layer_forward(
-                    self.constants, self.weight, events, self._factors, self._work, self._bits, self._found,
-                    self._record, self._out,
+                    self.constants, self.weight, events, self._factors, self._work, self._flags, self._words,
+                    self._found, self._record, self._out,
                 )  # fmt: skip
             else:
                 status, sample = neuron_wise_forward(self.constants, self.weight, events, self._record, self._out)
