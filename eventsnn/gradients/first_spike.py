@@ -15,6 +15,7 @@ from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import gather_events
 from eventsnn.kernels.hinge import add_hinge, find_silent
 from eventsnn.kernels.layer_backward import spike_heights
+from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
 from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
@@ -97,7 +98,8 @@ class BlockGradient:
             counts = np.empty(runner.n_post, np.int64)
             find_silent(runner.record.time, wanted, runner.pushed, counts)
             silent_counts.append(counts)
-        predictions = np.where(np.isfinite(times).any(axis=1), times.argmin(axis=1), -1)
+        predictions = np.empty(labels.size, np.int64)
+        earliest_output(times, predictions)
         losses, d_first = loss.value_and_grad(times, labels, self.tau_syn)
         n_clipped = 0
         d_inputs = None

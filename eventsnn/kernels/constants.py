@@ -74,6 +74,8 @@ WORK_ROWS = 10
 GAIN, CROSS, X_NEXT, RISE = 0, 1, 2, 3
 #: rows of `Factors.clock`
 TIME, REFERENCE = 0, 1
+#: rows of `Factors.floats`
+REDUCED, POWER, EXPONENTIAL, WARPED = 0, 1, 2, 3
 
 
 class Factors(NamedTuple):
@@ -83,10 +85,13 @@ class Factors(NamedTuple):
         of the next event relative to this event's reference (its own where it is the sample's last), and
         RISE = exp(s/tau_mem).
     clock : float64, (2, n_events). TIME of the event and the REFERENCE time that s = time - reference is measured from.
+    floats : float64, (4, n_events), scratch; bits : the memory of its POWER row as int64
     """
 
     values: NDArray[np.floating]
     clock: NDArray[np.float64]
+    floats: NDArray[np.float64]
+    bits: NDArray[np.int64]
 
 
 class SpikeRecord(NamedTuple):

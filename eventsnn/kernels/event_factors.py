@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
-import math
-
-from eventsnn.kernels.constants import CANCELLATION_SPAN, CROSS, GAIN, REFERENCE, REFERENCE_SPAN, RISE, TIME, X_NEXT
+from eventsnn.kernels.constants import (
+    CANCELLATION_SPAN,
+    CROSS,
+    EXPONENTIAL,
+    GAIN,
+    REDUCED,
+    REFERENCE,
+    REFERENCE_SPAN,
+    RISE,
+    TIME,
+    WARPED,
+    X_NEXT,
+)
+from eventsnn.kernels.exponential import exp_rows
 from eventsnn.kernels.flow import warp
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
+
+
+@kernel(fastmath={"contract"})
+def _factors_of_double(values, floats, n_events, tau_mem):
+    for k in range(n_events):
+        rise = floats[EXPONENTIAL, k]
+        x = tau_mem * (1.0 - 1.0 / rise)
+        gain = rise * rise / tau_mem
+        floats[WARPED, k] = x
+        values[RISE, k] = rise
+        values[GAIN, k] = gain
+        values[CROSS, k] = -gain * x
 
 
 @kernel
@@ -24,33 +47,36 @@ def event_factors(constants, events, factors):
     if delta > 0.0:
         span = min(span, CANCELLATION_SPAN / delta)
     offsets, times = events.offsets, events.times
-    values, clock = factors.values, factors.clock
-    doubled = constants.family == FAMILY_DOUBLE
+    values, clock, floats = factors.values, factors.clock, factors.floats
+    n_events = offsets[offsets.size - 1]
     for b in range(offsets.size - 1):
-        start, end = offsets[b], offsets[b + 1]
-        reference = 0.0
-        for k in range(start, end):
+        reference = times[offsets[b]] if offsets[b + 1] > offsets[b] else 0.0
+        for k in range(offsets[b], offsets[b + 1]):
             t = times[k]
-            moves = k == start or t - reference > span
-            if moves:
-                if k > start:
-                    values[X_NEXT, k - 1] = warp(t - reference, delta)
-                reference = t
-            rise = math.exp((t - reference) / tau_mem)
-            if doubled:
-                x = tau_mem * (1.0 - 1.0 / rise)
-                gain = rise * rise / tau_mem
-            elif constants.family == FAMILY_EQUAL:
-                x = t - reference
-                gain = rise / tau_mem
-            else:
-                x = warp(t - reference, delta)
-                gain = rise / (tau_mem * (1.0 - delta * x))
+            reference = t if t - reference > span else reference
             clock[TIME, k] = t
             clock[REFERENCE, k] = reference
+            floats[WARPED, k] = t - reference
+            floats[REDUCED, k] = (t - reference) / tau_mem
+    exp_rows(floats, factors.bits, n_events)
+    if constants.family == FAMILY_DOUBLE:
+        _factors_of_double(values, floats, n_events, tau_mem)
+    else:
+        for k in range(n_events):
+            rise, x = floats[EXPONENTIAL, k], floats[WARPED, k]
+            if constants.family != FAMILY_EQUAL:
+                x = warp(x, delta)
+                floats[WARPED, k] = x
+            gain = rise / (tau_mem * (1.0 - delta * x))
             values[RISE, k] = rise
             values[GAIN, k] = gain
             values[CROSS, k] = -gain * x
-            values[X_NEXT, k] = x
-            if not moves:
-                values[X_NEXT, k - 1] = x
+    for b in range(offsets.size - 1):
+        last = offsets[b + 1] - 1
+        for k in range(offsets[b], last):
+            if clock[REFERENCE, k + 1] == clock[REFERENCE, k]:
+                values[X_NEXT, k] = floats[WARPED, k + 1]
+            else:
+                values[X_NEXT, k] = warp(clock[TIME, k + 1] - clock[REFERENCE, k], delta)
+        if last >= offsets[b]:
+            values[X_NEXT, last] = floats[WARPED, last]

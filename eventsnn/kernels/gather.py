@@ -22,15 +22,15 @@ def gather_events(source, chosen, block):
 
 
 @kernel(allocates=True)
-def jitter_events(events, noise):
-    """Add `noise` (n_events,) to the times, reflect them at zero and restore canonical order, in place."""
+def jitter_events(events, noise, scale):
+    """Add scale * noise[event] to the times, reflect them at zero and restore canonical order, in place."""
     longest = 0
     for b in range(events.offsets.size - 1):
         longest = max(longest, events.offsets[b + 1] - events.offsets[b])
     spare_times, spare_neurons = np.empty(longest, np.float64), np.empty(longest, np.int64)
     heads = np.empty(longest + 1, np.int64)
     for k in range(events.offsets[events.offsets.size - 1]):
-        events.times[k] = abs(events.times[k] + noise[k])
+        events.times[k] = abs(events.times[k] + scale * noise[k])
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
         sort_events(events.times, events.neurons, spare_times, spare_neurons, heads, start, end - start)

@@ -34,7 +34,9 @@ Value = TypeVar("Value")
 
 
 @overload
-def kernel(function: Callable[..., Value], *, fastmath: Set[str] = ..., allocates: bool = ...) -> Callable[..., Value]: ...
+def kernel(
+    function: Callable[..., Value], *, fastmath: Set[str] = ..., allocates: bool = ...
+) -> Callable[..., Value]: ...
 @overload
 def kernel(function: None = None, *, fastmath: Set[str] = ..., allocates: bool = ...) -> Callable[..., Any]: ...
 def kernel(
@@ -57,7 +59,7 @@ def kernel(
     if function is None:
         return functools.partial(kernel, fastmath=fastmath, allocates=allocates)
     # numba copies a set, but takes any other value for "all flags": False is its own default
-    options = {} if allocates or not CAN_LEAVE_OUT_COUNTS else {"_nrt": False}
+    options: Any = {} if allocates or not CAN_LEAVE_OUT_COUNTS else {"_nrt": False}
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath) or False, **options)(function)
     if hasattr(compiled, "enable_caching"):
         _keep_on_disk(compiled)

@@ -1,14 +1,12 @@
 """Forward pass of a layer whose neurons share their parameters: events in order, all postsynaptic neurons at once.
 
 Per synaptic event the vectorised loop does the two multiply-adds of the accumulation plus a threshold test of one
-multiply-add and a maximum. Four events are taken per sweep so that p and q are loaded and stored once for four rows of
-weights. The test is a bound: for q > 0 the bracket p + q x only grows inside an interval, so a neuron can cross inside
-it only if its value at the interval's end exceeds theta exp(s/tau_mem) at the beginning of the sweep; for q <= 0 and
-theta > 0 it cannot cross. Neurons that pass are replayed together (`replay`), those in doubt alone and exactly; for
-first-spike neurons the times of a sample are then solved together (`solve`).
-
-Inner functions take two-dimensional arrays and row numbers, not row views or tuples: every view made costs an atomic
-reference count, and a handful per sweep was half the run time.
+multiply-add, a subtraction and a maximum. Four events are taken per sweep so that p and q are loaded and stored once
+for four rows of weights (one event per sweep costs half as much again, although then no neuron has to be replayed).
+The test is a bound: for q > 0 the bracket p + q x only grows inside an interval, so a neuron can cross inside it only
+if its value at the interval's end exceeds theta exp(s/tau_mem) at its beginning; for q <= 0 and theta > 0 it cannot
+cross. Neurons that pass are replayed together (`replay`), those in doubt alone and exactly; for first-spike neurons the
+times of a sample are then solved together (`solve`).
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def _highest(constants, weight, neurons, clock, values, start, end, n):
             u = value / rise  # from a positive u the potential falls, and a negative one cannot rise above rest
         else:
             u = highest_peak(constants, p, q)
-            if last and not constants.t_end == np.inf:
+            if last and constants.t_end < np.inf:
                 s_end = constants.t_end - clock[REFERENCE, k]
                 if peak_time(p, q, tau_mem, constants.tau_syn, delta) > s_end:
                     u = membrane(s_end, p, q, tau_mem, delta)

@@ -6,6 +6,7 @@ Element-wise, so a matrix may be cut into pieces for several threads without cha
 from __future__ import annotations
 
 import math
+
 from eventsnn.kernels.jit import kernel
 
 

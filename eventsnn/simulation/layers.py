@@ -9,6 +9,7 @@ from eventsnn.errors import SimulationError
 from eventsnn.kernels.constants import (
     MANTISSA,
     NO_LIMIT,
+    POWER,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
     WORK_ROWS,
@@ -102,7 +103,10 @@ class LayerRunner:
         self.events = InputEvents(np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
 
     def _make_factors(self, n_events: int) -> Factors:
-        return Factors(np.empty((4, n_events), self.weight.dtype), np.empty((2, n_events)))
+        floats = np.empty((4, n_events))
+        return Factors(
+            np.empty((4, n_events), self.weight.dtype), np.empty((2, n_events)), floats, floats[POWER].view(np.int64)
+        )
 
     def _make_sample_buffers(self, n_samples: int) -> None:
         shape = (n_samples, self.n_post)

@@ -20,6 +20,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn.errors import ValidationError
+from eventsnn.kernels.time_losses import (
+    cross_entropy,
+    finish_loss,
+    scaled_times,
+    shifted_squared_error,
+    squared_error,
+)
 
 __all__ = ["FirstSpikeCrossEntropy", "FirstSpikeLoss", "FirstSpikeMSE", "ShiftInvariantMSE"]
 
@@ -66,17 +73,12 @@ class FirstSpikeLoss(ABC):
         labels : class of each sample, shape (n_samples,)
         tau_syn : synaptic time constant(s) of the outputs, scalar or (n_outputs,)
         """
-        silent = np.isinf(times)
-        tau = np.broadcast_to(np.asarray(tau_syn, dtype=np.float64), times.shape)
-        t = np.where(silent, self.t_silent, times / tau)
-        rows = np.arange(labels.size)
-        value, grad = self._loss(t, labels, rows)
-        if self.alpha:
-            early = self.alpha * np.exp(np.minimum(t[rows, labels] / self.beta, 700.0))
-            value = value + early
-            grad[rows, labels] += early / self.beta
-        grad[silent] = 0.0
-        return value, grad / tau
+        tau = np.ascontiguousarray(np.broadcast_to(np.asarray(tau_syn, dtype=np.float64), times.shape[1]))
+        value, grad, t = np.empty(labels.size), np.empty(times.shape), np.empty(times.shape)
+        scaled_times(times, tau, float(self.t_silent), t)
+        self._loss(t, labels, value, grad)
+        finish_loss(times, t, labels, tau, float(self.alpha), float(self.beta), value, grad)
+        return value, grad
 
     def value(
         self,
@@ -98,9 +100,13 @@ class FirstSpikeLoss(ABC):
 
     @abstractmethod
     def _loss(
-        self, t: NDArray[np.float64], labels: NDArray[np.int64], rows: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Value and derivative with respect to t = times / tau_syn."""
+        self,
+        t: NDArray[np.float64],
+        labels: NDArray[np.int64],
+        value: NDArray[np.float64],
+        grad: NDArray[np.float64],
+    ) -> None:
+        """Fill value, (n_samples,), and grad, its derivative with respect to t = times/tau_syn, of the shape of t."""
 
     @abstractmethod
     def _formula(self, t: Any, labels: Any, rows: Any, exp: Callable[..., Any], log: Callable[..., Any]) -> Any:
@@ -137,15 +143,8 @@ class FirstSpikeCrossEntropy(FirstSpikeLoss):
     def _positive(self) -> tuple[str, ...]:
         return ("xi",)
 
-    def _loss(self, t: Any, labels: Any, rows: Any) -> tuple[Any, Any]:
-        z = -t / self.xi
-        z -= z.max(axis=1, keepdims=True)
-        weight = np.exp(z)
-        total = weight.sum(axis=1)
-        value = np.log(total) - z[rows, labels]
-        grad = -weight / total[:, None]
-        grad[rows, labels] += 1.0
-        return value, grad / self.xi
+    def _loss(self, t: Any, labels: Any, value: Any, grad: Any) -> None:
+        cross_entropy(t, labels, float(self.xi), value, grad)
 
     def _formula(self, t: Any, labels: Any, rows: Any, exp: Any, log: Any) -> Any:
         return log(exp(-t / self.xi).sum(axis=1)) + t[rows, labels] / self.xi
@@ -170,9 +169,8 @@ class FirstSpikeMSE(FirstSpikeLoss):
         targets[rows, labels] = self.t_correct
         return targets
 
-    def _loss(self, t: Any, labels: Any, rows: Any) -> tuple[Any, Any]:
-        difference = t - self._targets(t.shape, labels, rows)
-        return 0.5 * (difference**2).sum(axis=1), difference
+    def _loss(self, t: Any, labels: Any, value: Any, grad: Any) -> None:
+        squared_error(t, labels, float(self.t_correct), float(self.t_wrong), value, grad)
 
     def _formula(self, t: Any, labels: Any, rows: Any, exp: Any, log: Any) -> Any:
         return ((t - self._targets(t.shape, labels, rows)) ** 2).sum(axis=1) / 2
@@ -194,12 +192,8 @@ class ShiftInvariantMSE(FirstSpikeLoss):
     def _positive(self) -> tuple[str, ...]:
         return ("delta_t",)
 
-    def _loss(self, t: Any, labels: Any, rows: Any) -> tuple[Any, Any]:
-        error = t - t[rows, labels][:, None] - self.delta_t
-        error[rows, labels] = 0.0
-        grad = error.copy()
-        grad[rows, labels] = -error.sum(axis=1)
-        return 0.5 * (error**2).sum(axis=1), grad
+    def _loss(self, t: Any, labels: Any, value: Any, grad: Any) -> None:
+        shifted_squared_error(t, labels, float(self.delta_t), value, grad)
 
     def _formula(self, t: Any, labels: Any, rows: Any, exp: Any, log: Any) -> Any:
         error = t - t[rows, labels][:, None] - self.delta_t

@@ -242,7 +242,7 @@ class Trainer:
             mine = chosen[slice(*blocks[k])]
             events = block_events(source, mine)
             if noise is not None:
-                jitter_events(events, noise[k])
+                jitter_events(events, noise[k], float(self.time_noise))
             return self._blocks[k].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
                 max_norm=max_norm, min_slope=self.min_slope,
@@ -276,12 +276,12 @@ class Trainer:
         hidden = [(self.silent.wanted(self._silent_state, k), self.silent.strength) for k in range(n_hidden)]
         return hidden, self.silent.output_strength
 
-    def _noise(self, source: InputEvents, chosen: Any, blocks: Any) -> list[NDArray[np.float64]] | None:
-        """Noise for every event of the batch, drawn here so that it does not depend on the threads."""
+    def _noise(self, source: InputEvents, chosen: Any, blocks: Any) -> list[NDArray[np.float32]] | None:
+        """Normal noise for every event of the batch, drawn here so that it does not depend on the threads."""
         if self.time_noise == 0.0:
             return None
         counts = source.offsets[chosen + 1] - source.offsets[chosen]
-        draws = self._rng.normal(0.0, self.time_noise, int(counts.sum()))
+        draws = self._rng.standard_normal(int(counts.sum()), dtype=np.float32)  # half the time of float64
         ends = np.concatenate(([0], np.cumsum(counts)))
         return [draws[ends[start] : ends[stop]] for start, stop in blocks]
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import numba
+import numpy as np
 import pytest
 
 from eventsnn.kernels import jit
@@ -175,6 +176,22 @@ del numba.core.caching.FunctionCache
 {PROGRAM}"""
     assert run(package, program) == ["2.5", "0"]
     assert run(package, program) == ["2.5", "1"]
+
+
+@needs_jit
+def test_kernel_leaves_out_reference_counts_unless_it_allocates():
+    """The option is numba's own affair: this fails where it has another name."""
+    assert jit.CAN_LEAVE_OUT_COUNTS
+
+    def total(values):  # two functions: the disk keeps one machine code for each
+        return values[1:].copy().sum()
+
+    def sum_of_all(values):
+        return values[1:].copy().sum()
+
+    assert jit.kernel(total, allocates=True)(np.ones(3)) == 2.0
+    with pytest.raises(numba.NumbaError, match="NRT"):
+        jit.kernel(sum_of_all)(np.ones(3))
 
 
 def test_kernel_is_the_function_itself_without_jit(package):
