@@ -109,22 +109,25 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
     for b in range(offsets.size - 1):
         longest = max(longest, offsets[b + 1] - offsets[b])
     by_event = np.empty(longest, np.int64)  # neurons by last causal event: heads of linked lists
-    following = np.empty(n_post, np.int64)
+    following, active = np.empty(n_post, np.int64), np.empty(n_post + 1, np.int64)
     for b in range(offsets.size - 1):
         start, end = offsets[b], offsets[b + 1]
         if want_times:
             d_times[start:end] = 0.0
         by_event[: end - start] = -1
-        latest = start
-        for n in range(n_post):
-            a[n] = b_[n] = c[n] = d[n] = zero
-            if height[b, n] != 0.0:
-                last = causal_end[b, n] - 1 - start
-                following[n] = by_event[last]
-                by_event[last] = n
-                latest = max(latest, start + last + 1)
-                if want_times and slope[b, n] < 0.0:
-                    d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
+        work[:4] = zero
+        latest, n_active = start, 0
+        for n in range(n_post):  # without a branch: which neurons take part is as good as random
+            active[n_active] = n
+            n_active += height[b, n] != 0.0
+        for i in range(n_active):
+            n = active[i]
+            last = causal_end[b, n] - 1 - start
+            following[n] = by_event[last]
+            by_event[last] = n
+            latest = max(latest, start + last + 1)
+            if want_times and slope[b, n] < 0.0:
+                d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
         scale = 1.0
         if max_norm < np.inf:
             scale = _clip_scale(constants, events, factors, record, height, b, latest, by_event, following, max_norm)

@@ -108,6 +108,15 @@ def _move_reference(work, now, shift, tau_mem, tau_syn, delta):
         work[now + 1, n] *= fade
 
 
+@kernel(fastmath={"contract", "reassoc"})
+def _total(work, now, n_post):
+    """Sum of all coefficients: finite only if all are."""
+    total = 0.0
+    for n in range(n_post):
+        total += np.float64(work[now, n]) + np.float64(work[now + 1, n])
+    return total
+
+
 @kernel(fastmath={"contract"})
 def _flag_peaks(constants, work, n_post, now, flags):
     """Flag the neurons whose peak may reach threshold after the last event.
@@ -198,10 +207,7 @@ def layer_forward(constants, weight, events, factors, work, flags, words, found,
                         return STATUS_BUFFER_FULL, b
             now, new = new, now
             k = last + 1
-        total = 0.0
-        for n in range(n_post):
-            total += work[now, n] + work[now + 1, n]
-        if not math.isfinite(total):
+        if not math.isfinite(_total(work, now, n_post)):
             return STATUS_NOT_FINITE, b
         if k == end and end > start:
             _flag_peaks(constants, work, n_post, now, flags)
