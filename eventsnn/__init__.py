@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from eventsnn.connections import Dense
+from eventsnn.connections import Dense, Sparse
 from eventsnn.decoding import decode_first_spike
 from eventsnn.encoding import encode_latency
 from eventsnn.errors import (
@@ -21,8 +21,10 @@ from eventsnn.errors import (
     SimulationError,
     ValidationError,
 )
+from eventsnn.graph import Network, Population, Projection
 from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LIF
+from eventsnn.sources import given_spikes, poisson_spikes, regular_spikes
 from eventsnn.spikes import Spikes, concatenate
 
 if TYPE_CHECKING:
@@ -54,11 +56,15 @@ __all__ = [
     "Layer",
     "MissingDependencyError",
     "MultiStepDecay",
+    "Network",
+    "Population",
+    "Projection",
     "Result",
     "Sequential",
     "ShiftInvariantMSE",
     "SilentHinge",
     "SimulationError",
+    "Sparse",
     "Spikes",
     "StepDecay",
     "Trainer",
@@ -69,8 +75,11 @@ __all__ = [
     "datasets",
     "decode_first_spike",
     "encode_latency",
+    "given_spikes",
     "loss_and_grad",
     "plotting",
+    "poisson_spikes",
+    "regular_spikes",
     "simulate",
 ]
 

@@ -24,7 +24,16 @@ class CheckpointError(EventSNNError):
 
 
 class SimulationError(EventSNNError):
-    """A simulation could not go on: a safety stop was reached or a value stopped being finite."""
+    """A simulation could not go on: a safety stop was reached or a value stopped being finite.
+
+    Attributes
+    ----------
+    result : what was simulated up to a safety stop (a `Result`), else None
+    """
+
+    def __init__(self, message: str, result: object = None) -> None:
+        super().__init__(message)
+        self.result = result
 
 
 class MissingDependencyError(EventSNNError, ImportError):

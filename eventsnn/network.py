@@ -1,4 +1,4 @@
-"""Networks: populations of neurons and the connections between them."""
+"""Chains: populations of neurons, each driven by the one before it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
+from eventsnn.graph import Network, Population, Projection
 from eventsnn.neurons import LIF
 
 __all__ = ["Layer", "Sequential"]
@@ -35,7 +36,9 @@ class Sequential:
     Parameters
     ----------
     parts : sequence
-        Connections and neurons in turn, starting with a connection: ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``.
+        `Dense` connections, with or without delays, and neurons in turn, starting with a connection:
+        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. For `Sparse` connections, neurons with named receptors or any
+        graph other than a chain there is `Network`.
     names : sequence of str, optional
         Names of the populations, one per connection; default ``hidden`` (``hidden1``, ``hidden2`` ... when there are
         several) and ``output``. The input is always called ``input``.
@@ -43,7 +46,8 @@ class Sequential:
     Raises
     ------
     ValidationError
-        Parts out of order, sizes that do not chain, neuron parameters of another length, doubled names.
+        Parts out of order, sizes that do not chain, neuron parameters of another length, doubled names, neurons with
+        named receptors.
 
     Examples
     --------
@@ -78,7 +82,13 @@ class Sequential:
             if not isinstance(connection, Dense) or not isinstance(neuron, LIF):
                 raise ValidationError(
                     f"Sequential: parts {2 * k} and {2 * k + 1} must be a connection and neurons, "
-                    f"got {type(connection).__name__} and {type(neuron).__name__}"
+                    f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
+                    "for anything else there is Network"
+                )
+            if neuron.has_named_receptors:
+                raise ValidationError(
+                    f"Sequential: {name!r} has named receptors {neuron.receptors}, but a chain cannot say which one a "
+                    "connection drives; give tau_syn as a number (or one per neuron), or build a Network"
                 )
             if layers and layers[-1].n_neurons != connection.n_pre:
                 raise ValidationError(
@@ -104,6 +114,16 @@ class Sequential:
         return self.layers[-1].n_neurons
 
     @property
+    def has_delay(self) -> bool:
+        """Whether some connection has a delay that is not zero."""
+        return any(layer.connection.has_delay for layer in self.layers)
+
+    @property
+    def is_layerwise(self) -> bool:
+        """Whether it can be simulated layer by layer: no delays, and every neuron starts below its threshold."""
+        return not self.has_delay and all(layer.neuron.starts_below_threshold for layer in self.layers)
+
+    @property
     def weights(self) -> list[NDArray[np.floating]]:
         """The weight matrices in order, the arrays themselves."""
         return [layer.connection.weight for layer in self.layers]
@@ -113,7 +133,10 @@ class Sequential:
         return {f"{layer.name}.weight": layer.connection.weight for layer in self.layers}
 
     def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> Sequential:
-        """The same network with other trainable arrays; names as in `parameters()`, all of them, shapes unchanged."""
+        """The same network with other trainable arrays; names as in `parameters()`, all of them, shapes unchanged.
+
+        Delays stay as they are.
+        """
         own = self.parameters()
         if set(parameters) != set(own):
             raise ValidationError(f"Sequential.with_parameters: expected {sorted(own)}, got {sorted(parameters)}")
@@ -125,7 +148,7 @@ class Sequential:
                     f"Sequential.with_parameters: {layer.name}.weight must have shape "
                     f"{layer.connection.weight.shape}, got {weight.shape}"
                 )
-            parts += [Dense(weight), layer.neuron]
+            parts += [Dense(weight, layer.connection.delay), layer.neuron]
         return Sequential(parts, [layer.name for layer in self.layers])
 
     def astype(self, dtype: DTypeLike) -> Sequential:
@@ -133,6 +156,30 @@ class Sequential:
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValidationError(f"Sequential.astype: must be float32 or float64, got {np.dtype(dtype)}")
         return self.with_parameters({k: w.astype(dtype, copy=True) for k, w in self.parameters().items()})
+
+    def as_network(self) -> Network:
+        """The equivalent `Network`: the input is called ``input``; connections and neurons are the same objects.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from eventsnn import Dense, LIF, Sequential
+        >>> Sequential([Dense(np.ones((3, 2)), delay=1e-3), LIF(tau_mem=20e-3, tau_syn=5e-3)]).as_network()
+        Network(
+            inputs: input 3
+            populations: output 2
+            input -> output: Dense(3 -> 2, float64, delay 0.001)
+        )
+        """
+        sources = ["input", *(layer.name for layer in self.layers)]
+        return Network(
+            inputs={"input": self.n_inputs},
+            populations={layer.name: Population(layer.neuron, layer.n_neurons) for layer in self.layers},
+            projections=tuple(
+                Projection(source, layer.name, layer.connection)
+                for source, layer in zip(sources, self.layers, strict=False)
+            ),
+        )
 
     def __repr__(self) -> str:
         chain = "".join(f" -> {layer.name} {layer.n_neurons}" for layer in self.layers)

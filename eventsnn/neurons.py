@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._names import NameTable, hint, is_name, listed
 from eventsnn._validation import float_array
 from eventsnn.errors import ValidationError
 
 __all__ = ["LIF"]
+
+#: name of the receptor of neurons whose `tau_syn` is not a dict
+PLAIN_RECEPTOR = "syn"
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,30 +25,46 @@ class LIF:
 
     Parameters
     ----------
-    tau_mem, tau_syn : float or array_like, shape (n_neurons,)
-        Membrane and synaptic time constants, > 0, in seconds (or any unit shared with the spike times).
+    tau_mem : float or array_like, shape (n_neurons,)
+        Membrane time constant, > 0, in seconds (or any unit shared with the spike times).
+    tau_syn : float or array_like, shape (n_neurons,), or dict of these by receptor name
+        Synaptic time constant, > 0, in the same unit. A dict, such as ``{"exc": 5e-3, "inh": 10e-3}``, makes one
+        receptor with a current of its own for each name; it is kept, read-only, in the order given. Otherwise there
+        is one receptor, ``"syn"``.
     v_threshold, v_reset, v_leak : float or array_like, shape (n_neurons,)
-        Threshold, reset and leak (resting) potential; `v_reset < v_threshold`, `v_leak < v_threshold`.
+        Threshold, reset and leak (resting) potential; `v_reset < v_threshold`. `v_leak` may lie above `v_threshold`:
+        such a neuron fires without input.
     t_refrac : float or array_like, shape (n_neurons,)
-        Time for which `v` is held at `v_reset` after a spike, >= 0; `i_syn` runs on.
+        Time for which `v` is held at `v_reset` after a spike, >= 0, in the unit of `tau_mem`; the currents run on.
     i_bias : float or array_like, shape (n_neurons,)
         Constant drive.
     max_spikes : int or None
         After this many spikes in a sample a neuron stays silent; 1 is a first-spike (time-to-first-spike) neuron,
         None means no limit.
 
+    Raises
+    ------
+    ValidationError
+        A parameter is not a finite number (or array of them), out of its range, or of another length than the others;
+        a dict of receptors is empty or has names that are no strings.
+
     Notes
     -----
     ``tau_mem dv/dt = -(v - v_leak) + i_syn + i_bias``, ``tau_syn di_syn/dt = -i_syn``; a spike arriving over a
-    synapse adds its weight to ``i_syn``. The neuron fires when v reaches v_threshold from below with dv/dt > 0 (a
-    grazing touch is no spike). Every sample starts at t = 0 with ``v = v_leak``, ``i_syn = 0``. All ratios
-    tau_mem/tau_syn are exact, and the solution is continuous through ratio 1.
+    synapse adds its weight to ``i_syn``. With several receptors r, i_syn is the sum of their currents i_r, each with
+    ``tau_syn[r] di_r/dt = -i_r``, and the projection says which of them a spike adds to. The neuron fires when v
+    reaches v_threshold from below with dv/dt > 0 (a grazing touch is no spike). Every sample starts at t = 0 with
+    ``v = v_start(n_neurons)`` and no current. All ratios tau_mem/tau_syn are exact, and the solution is continuous
+    through ratio 1.
 
     Examples
     --------
     >>> from eventsnn import LIF
     >>> LIF(tau_mem=20e-3, tau_syn=5e-3).v_threshold
     1.0
+    >>> cell = LIF(20e-3, {"exc": 5e-3, "inh": 10e-3}, v_threshold=-50e-3, v_reset=-60e-3, v_leak=-49e-3)
+    >>> cell.receptors, cell.tau_syn_of("inh", 2), cell.rests_above_threshold
+    (('exc', 'inh'), array([0.01, 0.01]), True)
     """
 
     tau_mem: Any
@@ -56,20 +77,19 @@ class LIF:
     max_spikes: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = {}
         for name in self.parameter_names():
-            value = _parameter(name, getattr(self, name))
-            object.__setattr__(self, name, value)
-            if isinstance(value, np.ndarray):
-                sizes[name] = value.size
+            given = getattr(self, name)
+            is_table = name == "tau_syn" and isinstance(given, Mapping)
+            object.__setattr__(self, name, _receptor_table(given) if is_table else _parameter(name, given))
+        sizes = {name: value.size for name, value in self._values() if isinstance(value, np.ndarray)}
         if len(set(sizes.values())) > 1:
             raise ValidationError(f"LIF: per-neuron parameters differ in length: {sizes}")
-        for name in ("tau_mem", "tau_syn"):
-            _require(name, getattr(self, name), np.asarray(getattr(self, name)) > 0, "must be > 0")
+        for name, value in self._values():
+            if name.startswith("tau_"):
+                _require(name, value, np.asarray(value) > 0, "must be > 0")
         _require("t_refrac", self.t_refrac, np.asarray(self.t_refrac) >= 0, "must be >= 0")
-        for name in ("v_reset", "v_leak"):
-            below = np.asarray(getattr(self, name)) < np.asarray(self.v_threshold)
-            _require(name, getattr(self, name), below, f"must be below v_threshold ({self.v_threshold})")
+        below = np.asarray(self.v_reset) < np.asarray(self.v_threshold)
+        _require("v_reset", self.v_reset, below, f"must be below v_threshold ({self.v_threshold})")
         if self.max_spikes is not None and (
             isinstance(self.max_spikes, bool)
             or not isinstance(self.max_spikes, (int, np.integer))
@@ -82,36 +102,114 @@ class LIF:
         """Names of the numeric parameters, in declaration order."""
         return tuple(f.name for f in fields(cls) if f.name != "max_spikes")
 
+    def _values(self) -> Iterator[tuple[str, Any]]:
+        """Name and value of every numeric parameter; of a dict of receptors, one by one."""
+        for name in self.parameter_names():
+            value = getattr(self, name)
+            if isinstance(value, NameTable):
+                yield from ((f"{name}[{receptor!r}]", tau) for receptor, tau in value.items())
+            else:
+                yield name, value
+
+    @property
+    def receptors(self) -> tuple[str, ...]:
+        """Names of the receptors in order; ``("syn",)`` if `tau_syn` is not a dict."""
+        return tuple(self.tau_syn) if isinstance(self.tau_syn, NameTable) else (PLAIN_RECEPTOR,)
+
+    @property
+    def has_named_receptors(self) -> bool:
+        """Whether `tau_syn` was given as a dict."""
+        return isinstance(self.tau_syn, NameTable)
+
     @property
     def n_neurons(self) -> int | None:
         """Number of neurons if some parameter is given per neuron, else None (any number)."""
-        for name in self.parameter_names():
-            value = getattr(self, name)
-            if isinstance(value, np.ndarray):
-                return int(value.size)
-        return None
+        return next((int(value.size) for _, value in self._values() if isinstance(value, np.ndarray)), None)
 
     @property
     def is_shared(self) -> bool:
         """Whether all neurons have the same parameters."""
         return self.n_neurons is None
 
+    @property
+    def rests_above_threshold(self) -> bool:
+        """Whether some neuron fires without input: v_leak + i_bias > v_threshold."""
+        drive = np.asarray(self.v_leak) + np.asarray(self.i_bias)
+        return bool(np.any(drive > np.asarray(self.v_threshold)))
+
+    @property
+    def starts_below_threshold(self) -> bool:
+        """Whether every neuron can start at `v_leak`: v_leak < v_threshold (see `v_start`)."""
+        return bool(np.all(np.asarray(self.v_leak) < np.asarray(self.v_threshold)))
+
     def per_neuron(self, name: str, n_neurons: int) -> NDArray[np.float64]:
-        """Parameter `name` as a new contiguous array of shape (n_neurons,)."""
-        value = np.asarray(getattr(self, name), dtype=np.float64)
-        if value.ndim and value.size != n_neurons:
-            raise ValidationError(f"LIF.{name}: given for {value.size} neurons, asked for {n_neurons}")
-        return np.broadcast_to(value, n_neurons).copy()
+        """Parameter `name` as a new contiguous float64 array of shape (n_neurons,).
+
+        Raises
+        ------
+        ValidationError
+            The parameter is given for another number of neurons, or it is a `tau_syn` given per receptor.
+        """
+        value = getattr(self, name)
+        if isinstance(value, NameTable):
+            raise ValidationError(
+                f"LIF.{name}: given per receptor ({listed(value)}); ask for one with tau_syn_of(receptor, n_neurons)"
+            )
+        return _spread(name, value, n_neurons)
+
+    def tau_syn_of(self, receptor: str, n_neurons: int) -> NDArray[np.float64]:
+        """Synaptic time constant of a receptor as a new contiguous float64 array of shape (n_neurons,).
+
+        Raises
+        ------
+        ValidationError
+            There is no such receptor, or its time constant is given for another number of neurons.
+        """
+        if receptor not in self.receptors:
+            raise ValidationError(f"LIF.tau_syn_of: no receptor {receptor!r}{hint(receptor, self.receptors)}")
+        if not isinstance(self.tau_syn, NameTable):
+            return _spread("tau_syn", self.tau_syn, n_neurons)
+        return _spread(f"tau_syn[{receptor!r}]", self.tau_syn[receptor], n_neurons)
+
+    def v_start(self, n_neurons: int) -> NDArray[np.float64]:
+        """Potential at t = 0, a new float64 array of shape (n_neurons,).
+
+        `v_leak`, or `v_reset` for a neuron whose `v_leak` is not below `v_threshold`: the threshold is reached from
+        below, so a neuron that began above it would not fire until something pushed it down.
+        """
+        v_leak, v_reset, v_threshold = (self.per_neuron(p, n_neurons) for p in ("v_leak", "v_reset", "v_threshold"))
+        return np.where(v_leak < v_threshold, v_leak, v_reset)
 
     def __repr__(self) -> str:
         shown = []
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                shown.append(f"{field.name}=array({value.size})")
-            elif field.name in ("tau_mem", "tau_syn") or value != field.default:
-                shown.append(f"{field.name}={value!r}")
+            if isinstance(value, NameTable):
+                table = ", ".join(f"{receptor!r}: {_shown(tau)}" for receptor, tau in value.items())
+                shown.append(f"{field.name}={{{table}}}")
+            elif isinstance(value, np.ndarray) or field.name in ("tau_mem", "tau_syn") or value != field.default:
+                shown.append(f"{field.name}={_shown(value)}")
         return f"LIF({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    return f"array({value.size})" if isinstance(value, np.ndarray) else repr(value)
+
+
+def _spread(name: str, value: ArrayLike, n_neurons: int) -> NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim and array.size != n_neurons:
+        raise ValidationError(f"LIF.{name}: given for {array.size} neurons, asked for {n_neurons}")
+    return np.broadcast_to(array, n_neurons).copy()
+
+
+def _receptor_table(given: Mapping[Any, Any]) -> NameTable[float | NDArray[np.float64]]:
+    if not given:
+        raise ValidationError("LIF.tau_syn: needs at least one receptor, got an empty dict")
+    for name in given:
+        if not is_name(name):
+            raise ValidationError(f"LIF.tau_syn: receptor names must be strings that are not empty, got {name!r}")
+    return NameTable({name: _parameter(f"tau_syn[{name!r}]", tau) for name, tau in given.items()})
 
 
 def _parameter(name: str, value: ArrayLike) -> float | NDArray[np.float64]:

@@ -12,9 +12,11 @@ MAX_LINES = 400
 # A part may import itself and the parts of the rows above, never a neighbour in its own row.
 ORDER = [
     {"errors"},
-    {"_validation", "kernels"},
+    {"_names", "_validation", "kernels"},
+    {"_synapses"},
     {"spikes", "neurons", "connections"},
-    {"network", "encoding", "decoding"},
+    {"graph"},
+    {"network", "encoding", "decoding", "sources"},
     {"simulation"},
     {"gradients"},
     {"training"},

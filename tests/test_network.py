@@ -1,7 +1,21 @@
 import numpy as np
 import pytest
 
-from eventsnn import LIF, Dense, Sequential, ValidationError
+from eventsnn import (
+    LIF,
+    SGD,
+    Dense,
+    FirstSpikeMSE,
+    Network,
+    Population,
+    Projection,
+    Sequential,
+    Sparse,
+    Spikes,
+    Trainer,
+    ValidationError,
+    loss_and_grad,
+)
 
 NEURON = LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)
 
@@ -43,6 +57,17 @@ def test_weights_and_parameters_are_the_arrays_themselves():
         ([dense(2, 2)], None, "in turn, got 1 parts"),
         ([NEURON, dense(2, 2)], None, "parts 0 and 1 must be a connection and neurons, got LIF and Dense"),
         ([dense(2, 2), NEURON, NEURON, NEURON], None, "parts 2 and 3"),
+        (
+            [Sparse(np.eye(2)), NEURON],
+            None,
+            "got Sparse and LIF; a chain takes Dense and LIF, for anything else there is",
+        ),
+        (
+            [dense(2, 2), NEURON, dense(2, 2), LIF(tau_mem=1.0, tau_syn={"exc": 1.0, "inh": 2.0})],
+            None,
+            r"'output' has named receptors \('exc', 'inh'\), .* give tau_syn as a number .*, or build a Network",
+        ),
+        ([dense(2, 2), LIF(tau_mem=1.0, tau_syn={"exc": 1.0})], None, r"'output' has named receptors \('exc',\)"),
         ([dense(4, 3), NEURON, dense(2, 2), NEURON], None, "'output' expects 2 inputs, but 'hidden' has 3 neurons"),
         ([dense(4, 3), LIF(tau_mem=[1.0, 2.0], tau_syn=1)], None, "'output' has 3 neurons, but .* given for 2"),
         ([dense(2, 2), NEURON], ["a", "b"], "needs 1 different names"),
@@ -94,3 +119,83 @@ def test_astype_copies_the_weights():
 def test_astype_refuses_other_types(dtype):
     with pytest.raises(ValidationError, match=f"must be float32 or float64, got {dtype}"):
         network().astype(dtype)
+
+
+# -- delays, and the chain as a graph -----------------------------------------------------------------------------
+
+
+def delayed():
+    """A chain with a delay in its second connection."""
+    parts = network()
+    return Sequential([parts.layers[0].connection, NEURON, Dense(np.ones((3, 2)), delay=[[1.0, 2.0]]), NEURON])
+
+
+def test_sequential_knows_whether_it_has_delays():
+    assert not network().has_delay
+    assert network().is_layerwise
+    assert delayed().has_delay
+    assert not delayed().is_layerwise
+
+
+@pytest.mark.parametrize(("v_leak", "is_layerwise"), [(0.5, True), (1.0, False), (2.0, False), ([0.0, 2.0], False)])
+def test_sequential_is_layerwise_if_all_start_below_threshold(v_leak, is_layerwise):
+    chain = Sequential([dense(3, 2), LIF(tau_mem=2.0, tau_syn=1.0, v_leak=v_leak)])
+    assert not chain.has_delay
+    assert chain.is_layerwise is is_layerwise
+
+
+def test_with_parameters_and_astype_keep_delays():
+    chain = delayed()
+    for other in (chain.with_parameters(chain.parameters()), chain.astype(np.float32)):
+        assert [layer.connection.delay.tolist() for layer in other.layers] == [0.0, [[1.0, 2.0]]]
+
+
+def test_as_network_has_the_same_parts():
+    chain = delayed()
+    graph = chain.as_network()
+    assert dict(graph.inputs) == {"input": 4}
+    assert graph.sizes == {"input": 4, "hidden": 3, "output": 2}
+    assert [(p.source, p.target, p.receptor) for p in graph.projections] == [
+        ("input", "hidden", "syn"),
+        ("hidden", "output", "syn"),
+    ]
+    for layer, projection in zip(chain.layers, graph.projections, strict=True):
+        assert projection.connection is layer.connection
+        assert graph.populations[layer.name].neuron is layer.neuron
+    assert graph.components() == [("hidden",), ("output",)]
+    assert list(graph.parameters()) == ["input->hidden.weight", "hidden->output.weight"]
+
+
+# -- what the first-spike gradients refuse ------------------------------------------------------------------------
+
+ONE_BY_TWO = Spikes([0], [0], [0.1], n_samples=1, n_neurons=1)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda: Sequential([dense(1, 2), NEURON, Dense(np.ones((2, 2)), delay=0.5), NEURON]),
+            r"do not cover delays: .* population 'output' has delays \(Dense\(2 -> 2, float64, delay 0.5\)\)",
+        ),
+        (
+            lambda: Sequential([dense(1, 2), LIF(tau_mem=2.0, tau_syn=1.0, v_leak=1.5, max_spikes=1)]),
+            "need neurons that start below threshold: population 'output' has v_leak=1.5 and v_threshold=1.0",
+        ),
+        (
+            lambda: Network(
+                {"input": 1},
+                {"output": Population(LIF(tau_mem=2.0, tau_syn={"a": 1.0, "b": 2.0}, max_spikes=1), 2)},
+                [Projection("input", "output", dense(1, 2), "a")],
+            ),
+            "need a Sequential, a chain without delays whose neurons have one receptor, got Network",
+        ),
+    ],
+    ids=["delays", "start above threshold", "receptors"],
+)
+def test_first_spike_gradients_refuse(build, message):
+    loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0)
+    with pytest.raises(ValidationError, match=f"first-spike gradients {message}"):
+        loss_and_grad(build(), ONE_BY_TWO, [0], loss)
+    with pytest.raises(ValidationError, match=f"first-spike gradients {message}"):
+        Trainer(build(), loss, SGD(learning_rate=0.1), seed=0)

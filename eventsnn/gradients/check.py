@@ -165,9 +165,9 @@ def check_gradients(
     >>> report.n_entries, report.passed, report.max_relative_error < 1e-12
     (4, True, True)
     """
+    require_first_spike(network)
     check_inputs(network, spikes)
     labels = check_targets(network, spikes, targets)
-    require_first_spike(network)
     _check_arguments(precision, digits, n_entries, silent_strength)
     tolerance = number("check_gradients.tolerance", tolerance, above=0)
     network = network.astype(np.float64)

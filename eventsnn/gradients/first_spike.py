@@ -130,8 +130,23 @@ class BlockGradient:
 
 
 def require_first_spike(network: Sequential) -> None:
-    """Raise unless every neuron fires at most once."""
+    """Raise unless it is a chain without delays in which every neuron starts below threshold and fires at most once."""
+    if not isinstance(network, Sequential):
+        raise ValidationError(
+            "first-spike gradients need a Sequential, a chain without delays whose neurons have one receptor, "
+            f"got {type(network).__name__}"
+        )
     for layer in network.layers:
+        if layer.connection.has_delay:
+            raise ValidationError(
+                f"first-spike gradients do not cover delays: the connection to population {layer.name!r} has delays "
+                f"({layer.connection}); build it without"
+            )
+        if not layer.neuron.starts_below_threshold:
+            raise ValidationError(
+                f"first-spike gradients need neurons that start below threshold: population {layer.name!r} has "
+                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}"
+            )
         if layer.neuron.max_spikes != 1:
             raise ValidationError(
                 f"first-spike gradients need neurons that fire at most once: population {layer.name!r} has "
@@ -192,7 +207,8 @@ def loss_and_grad(
     Raises
     ------
     ValidationError
-        Inputs or targets that do not fit, an empty batch, neurons without the one-spike limit, an unknown method.
+        Inputs or targets that do not fit, an empty batch, neurons without the one-spike limit, delays, an unknown
+        method.
     SimulationError
         The membrane potential is not finite.
 
@@ -213,6 +229,7 @@ def loss_and_grad(
     """
     if method != "first_spike":
         raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike'")
+    require_first_spike(network)
     check_inputs(network, spikes)
     labels = check_targets(network, spikes, targets)
     blocks = sample_blocks(spikes.n_samples)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 STATUS_OK = 0
 STATUS_NOT_FINITE = 1
 STATUS_BUFFER_FULL = 2
+STATUS_PAUSED = 3
 
 #: A new reference time is taken once s exceeds this many of the shorter time constant: exp(20) leaves float32 (and
 #: its squares in gradients) far from overflow, and typical windows of a few time constants never pay for a move.

@@ -169,3 +169,25 @@ def lif_flow(
     """
     v_later = v_minus_inf * math.exp(-h / tau_mem) + i / tau_mem * synaptic_kernel(h, tau_mem, tau_syn, delta)
     return v_later, i * math.exp(-h / tau_syn)
+
+
+@kernel
+def response_and_decay(s, decay, rate, delta):
+    """exp(-s/tau_mem) x(s) and exp(-s/tau_syn), where decay = exp(-s/tau_mem) and rate = 1/tau_syn."""
+    if math.fabs(delta * s) >= 1.0:
+        synaptic_decay = exp_or_inf(-s * rate)
+        return (decay - synaptic_decay) / delta, synaptic_decay
+    if delta == 0.0:
+        return s * decay, decay
+    change = decay * math.expm1(-delta * s)
+    return -change / delta, decay + change
+
+
+@kernel
+def sum_membrane(s, p, q, tau_mem, delta, n_receptors):
+    """u(s) = exp(-s/tau_mem) (p + sum_r q_r x_r(s)), the distance of v from v_inf; no overflow for any s >= 0."""
+    decay = exp_or_inf(-s / tau_mem)
+    u = p * decay
+    for r in range(n_receptors):
+        u += q[r] * response_and_decay(s, decay, 1.0 / tau_mem + delta[r], delta[r])[0]
+    return u

@@ -92,7 +92,7 @@ def _collect(words, flags, flagged):
         if words[i] != 0:
             for n in range(8 * i, 8 * i + 8):
                 flagged[found] = n
-                found += flags[n]
+                found += flags[n] != 0
     return found
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eventsnn.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from eventsnn.plotting.activity import plot_intervals
     from eventsnn.plotting.classification import plot_confusion_matrix
     from eventsnn.plotting.history import plot_history
     from eventsnn.plotting.report import write_report
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "plot_confusion_matrix",
     "plot_history",
+    "plot_intervals",
     "plot_raster",
     "plot_receptive_fields",
     "plot_sorted_output_times",
@@ -44,6 +46,7 @@ __all__ = [
 _HOMES = {
     "plot_confusion_matrix": "classification",
     "plot_history": "history",
+    "plot_intervals": "activity",
     "plot_raster": "spikes",
     "plot_receptive_fields": "weights",
     "plot_sorted_output_times": "spikes",

@@ -13,8 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._validation import number
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
+from eventsnn.network import Sequential
+from eventsnn.plotting.activity import rate_panel
 from eventsnn.plotting.style import (
     BLUE,
     GRAY,
@@ -28,12 +31,16 @@ from eventsnn.plotting.style import (
     check_first_times,
     check_index,
     check_labels,
+    check_name,
+    class_color,
     finish,
+    graph_of,
     integer_ticks,
     new_figure,
     note,
     style_axes,
     time_unit,
+    usual_unit,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +56,12 @@ _MARKS = {
     "correct output, silent": (RED, "x"),
     "other output, silent": (GRAY, "|"),
 }
+
+# Sizes in a raster, in points (1/72 inch): width of a panel, height of a row below which dots are drawn, diameters of
+# dots; dots cover at most this part of a panel. _HIGHEST: all panels together, in inches.
+_PANEL_WIDTH, _NARROW_ROW, _SMALLEST_DOT, _LARGEST_DOT, _COVERED = 470.0, 3.0, 0.8, 2.5, 0.25
+_HIGHEST = 9.0
+_MAX_BINS = 100_000
 
 
 def plot_sorted_output_times(
@@ -197,85 +210,174 @@ def plot_raster(
     result: Result,
     sample: int = 0,
     *,
+    names: Sequence[str] | None = None,
     label: int | None = None,
     class_names: Sequence[str] | None = None,
-    unit: str = "tau_syn",
+    rate_bin: float | None = None,
+    t_start: float | None = None,
+    t_end: float | None = None,
+    unit: str | None = None,
     title: str | None = None,
     path: str | Path | None = None,
 ) -> Figure:
-    """All spikes of one sample, populations stacked from the input to the output.
+    """All spikes of one sample, a panel for each input and population.
 
     Parameters
     ----------
     result : Result
         Of `simulate`.
     sample : int
+    names : sequence of str, optional
+        Inputs and populations to draw, from top to bottom; default all, the inputs first.
     label : int, optional
-        True class: its output neuron is highlighted.
+        True class: its neuron in the last panel is highlighted.
     class_names : sequence of str, optional
-        Names of the output neurons.
-    unit : {"tau_syn", "s", "ms"}
-        Unit of the time axis; tau_syn is that of the last population.
+        Names of the neurons in the last panel.
+    rate_bin : float, optional
+        Width of the bins of one more panel below, in the unit of the spike times: the spikes per neuron and time of
+        the populations drawn (of the inputs, where only inputs are).
+    t_start, t_end : float, optional
+        Ends of the time axis, in the unit of the spike times; default all of the simulation, or up to the last spike
+        for a `Sequential` or a t_max of inf.
+    unit : {"tau_syn", "s", "ms"}, optional
+        Unit of the time axis; tau_syn is that of the last panel's neurons. Default "tau_syn" for a `Sequential`, else
+        "ms" up to two seconds, then "s".
     title, path : optional
+
+    Returns
+    -------
+    Figure
+        Where a panel would be black with spikes, only those of every second, third ... neuron are drawn; its heading,
+        which counts all of them, says so.
 
     Raises
     ------
     ValidationError
-        A sample or label out of range, names that do not fit, an unknown unit.
+        An unknown name, a sample or label out of range, class names that do not fit, an empty time axis, a `rate_bin`
+        that is not > 0, an unknown unit.
     """
     where = "plot_raster"
-    network = result.network
-    sample = check_index(f"{where}.sample", sample, result.inputs.n_samples, "n_samples")
-    scale = time_unit(where, network.layers[-1].neuron, unit)
-    names = ["input", *(layer.name for layer in network.layers)]
-    sizes = [network.n_inputs, *(layer.n_neurons for layer in network.layers)]
+    graph = graph_of(result.network)
+    sample = check_index(f"{where}.sample", sample, result.n_samples, "n_samples")
+    shown = _chosen_names(where, names, graph.sizes)
+    sizes = [graph.sizes[name] for name in shown]
     if label is not None:
         label = check_index(f"{where}.label", label, sizes[-1], "n_outputs")
     output_names = None
     if class_names is not None:
         output_names = check_class_names(f"{where}.class_names", class_names, sizes[-1])
+    is_chain = isinstance(result.network, Sequential)
+    events = {name: result.spikes[name][sample] for name in shown}
+    window = _window(where, result, [part.times for part in events.values()], t_start, t_end)
+    last = graph.populations.get(shown[-1]) or list(graph.populations.values())[-1]
+    scale = time_unit(where, last.neuron, unit or usual_unit(result.network, window[1] - window[0]))
+    inside = {name: (part.times >= window[0]) & (part.times <= window[1]) for name, part in events.items()}
+    rated = [] if rate_bin is None else [name for name in shown if name in graph.populations] or shown
+    if rate_bin is not None:
+        rate_bin = number(f"{where}.rate_bin", rate_bin, above=0)
+        if (window[1] - window[0]) / rate_bin > _MAX_BINS:
+            raise ValidationError(f"{where}.rate_bin: {rate_bin:g} makes more than {_MAX_BINS} bins; look at its unit")
+    colors = dict.fromkeys(shown, BLUE)
+    if len(rated) > 1:
+        colors = dict.fromkeys(shown, GRAY) | {name: class_color(k) for k, name in enumerate(rated)}
 
-    events = [(result.inputs if name == "input" else result.spikes[name])[sample] for name in names]
-    heights = [0.17 * n + 0.3 if n <= 16 else min(2.8, 1.5 + 0.006 * n) for n in sizes]
-    figure = new_figure(7.5, sum(heights) + 1.1 + 0.28 * len(names))
-    axes = figure.subplots(len(names), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
-    for k, (ax, name) in enumerate(zip(axes, names, strict=True)):
+    heights = _heights(sizes, np.inf if is_chain else _HIGHEST) + [1.2] * bool(rated)
+    figure = new_figure(7.5, sum(heights) + 1.1 + 0.28 * len(heights))
+    axes = figure.subplots(len(heights), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for k, (ax, name) in enumerate(zip(axes, shown, strict=False)):
         points = 72 * heights[k] / sizes[k]
-        last = k == len(names) - 1
-        _raster_panel(ax, name, scale(events[k].times), events[k].neurons, sizes[k], points, label if last else None)
-        if last and output_names is not None and sizes[k] <= 30:
+        times, neurons = scale(events[name].times[inside[name]]), events[name].neurons[inside[name]]
+        highlight = label if name == shown[-1] else None
+        _raster_panel(ax, name, times, neurons, sizes[k], points, highlight, colors[name], dots=not is_chain)
+        if name == shown[-1] and output_names is not None and sizes[k] <= 30:
             ax.set_yticks(range(sizes[k]), labels=output_names)
-    latest = max((float(scale(part.times).max()) for part in events if part.n_events), default=1.0)
-    axes[0].set_xlim(-0.02 * latest, 1.02 * latest if latest > 0 else 1.0)
+    if rated and rate_bin is not None:
+        own = {name: events[name].times for name in rated}
+        rate_panel(axes[-1], scale, own, graph.sizes, colors, window, rate_bin)
+        if len(rated) > 1:
+            figure.legend(
+                *axes[-1].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=SMALL_SIZE,
+                frameon=False,
+            )  # fmt: skip
+    low, high = (float(scale(t)) for t in window)
+    if high == low and not any(part.n_events for part in events.values()):
+        high = low + 1.0
+    margin = (0.02 if is_chain else 0.01) * (high - low)
+    axes[0].set_xlim(low - margin, high + margin if high > low else low + 1.0)
     axes[-1].set_xlabel(scale.label(), fontsize=LABEL_SIZE)
     figure.align_ylabels(axes)
-    figure.suptitle(title or _sample_title(events[-1], sample, label, output_names), fontsize=LABEL_SIZE + 1)
+    if title is None and (is_chain or label is not None):
+        title = _sample_title(events[shown[-1]], sample, label, output_names)
+    elif title is None and result.n_samples > 1:
+        title = f"sample {sample}"
+    if title:
+        figure.suptitle(title, fontsize=LABEL_SIZE + 1)
     return finish(figure, path)
+
+
+def _chosen_names(where: str, names: Sequence[str] | None, known: dict[str, int]) -> list[str]:
+    """What to draw, from top to bottom."""
+    shown = list(known) if names is None else [names] if isinstance(names, str) else list(names)
+    if not shown or len(set(shown)) < len(shown):
+        raise ValidationError(f"{where}.names: needs at least one name and none twice, got {shown}")
+    return [check_name(f"{where}.names", name, known, "input or population") for name in shown]
+
+
+def _heights(sizes: Sequence[int], most: float) -> list[float]:
+    """Heights of the panels in inches, about `most` together at most."""
+    heights = [0.17 * n + 0.3 if n <= 16 else min(2.8, 1.5 + 0.006 * n) for n in sizes]
+    shrink = min(1.0, most / sum(heights))
+    return heights if shrink == 1.0 else [max(0.5, shrink * height) for height in heights]
+
+
+def _window(
+    where: str, result: Result, times: Sequence[NDArray[np.float64]], t_start: float | None, t_end: float | None
+) -> tuple[float, float]:
+    """Ends of the time axis."""
+    low = result.t_start if t_start is None else number(f"{where}.t_start", t_start, at_least=0)
+    if t_end is not None:
+        return low, number(f"{where}.t_end", t_end, above=low)
+    if np.isfinite(result.t_max) and not isinstance(result.network, Sequential):
+        high = result.t_max
+    else:
+        high = max((float(own.max()) for own in times if own.size), default=low)
+    if high < low or (t_start is not None and high == low):
+        raise ValidationError(f"{where}.t_start: must be below the end of the time axis, {high:g}, got {low:g}")
+    return low, high
 
 
 def _raster_panel(
     ax: Axes, name: str, times: NDArray[np.float64], neurons: NDArray[np.int64], size: int, points: float,
-    label: int | None,
+    label: int | None, color: str, *, dots: bool,
 ) -> None:  # fmt: skip
-    """One population; `points` is the height of one neuron's row."""
-    height = float(np.clip(0.8 * points, 4.0, 11.0))
-    width = 1.0 if size > 100 else 1.4
-    mark: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": height, "markeredgewidth": width}
+    """One population; `points` is the height of one neuron's row, `dots` allows dots where rows are narrow."""
+    mark: dict[str, Any] = {"linestyle": "none", "marker": "|"}
+    mark["markersize"] = float(np.clip(0.8 * points, 4.0, 11.0))
+    mark["markeredgewidth"] = 1.0 if size > 100 else 1.4
+    n_active, n_spikes, every = np.unique(neurons).size, times.size, 1
+    if dots and points < _NARROW_ROW:
+        area = _PANEL_WIDTH * points * size
+        every = max(1, int(np.ceil(n_spikes * _SMALLEST_DOT**2 / (_COVERED * area))))
+        if every > 1:
+            times, neurons = times[neurons % every == 0], neurons[neurons % every == 0]
+        diameter = np.clip(np.sqrt(_COVERED * area / max(times.size, 1)), _SMALLEST_DOT, _LARGEST_DOT)
+        mark |= {"marker": "o", "markersize": float(diameter), "markeredgewidth": 0.0, "rasterized": True}
     own = np.zeros(neurons.size, dtype=bool) if label is None else neurons == label
     if label is not None:
         ax.axhspan(label - 0.5, label + 0.5, color=LIGHT_GRAY, alpha=0.6, zorder=0)
-    ax.plot(times[~own], neurons[~own], color=BLUE, label=name, **mark)
+    ax.plot(times[~own], neurons[~own], color=color, label=name, **mark)
     if own.any():
         ax.plot(times[own], neurons[own], color=RED, label=f"{name}, correct", **mark)
-    n_active = np.unique(neurons).size
-    heading = f"{name}: {_plural(times.size, 'spike')}, {n_active} of {_plural(size, 'neuron')} active"
+    heading = f"{name}: {_plural(n_spikes, 'spike')}, {n_active} of {_plural(size, 'neuron')} active"
+    if every > 1:
+        heading += f"; one neuron in {every} drawn"
     if label is not None:
         heading += "; true class shaded"
     ax.set_title(heading, fontsize=TICK_SIZE, loc="left", pad=3)
     style_axes(ax, y="neuron")
     ax.set_ylim(-0.6, size - 0.4)
     integer_ticks(ax.yaxis, 5)
-    if times.size == 0:
+    if n_spikes == 0:
         note(ax, "no spikes")
 
 

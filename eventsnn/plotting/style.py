@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._names import listed
 from eventsnn.errors import EventSNNError, ValidationError
+from eventsnn.graph import Network
+from eventsnn.network import Sequential
 from eventsnn.neurons import LIF
 
 # Petroff (2021), arXiv 2107.02270: ten colours that stay apart in the common forms of colour blindness.
@@ -31,6 +34,7 @@ GRAY, LIGHT_GRAY, DARK = "#8a8f98", "#d9d9d9", "#222222"
 
 TITLE_SIZE, LABEL_SIZE, TICK_SIZE, SMALL_SIZE = 11.0, 10.0, 9.0, 8.0
 DPI = 100
+_LONGEST_IN_MS = 2.0  # seconds
 _FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
 
 
@@ -182,8 +186,8 @@ def time_unit(where: str, tau_syn: Any = None, unit: str = "tau_syn") -> TimeUni
     where : str
         Name of the caller, for messages.
     tau_syn : float, array_like or LIF
-        The synaptic time constant. Where it differs from neuron to neuron there is no common unit, and "tau_syn"
-        becomes "ms".
+        The synaptic time constant. Where it differs from neuron to neuron or from receptor to receptor there is no
+        common unit, and "tau_syn" becomes "ms".
     unit : {"tau_syn", "s", "ms"}
         "s" and "ms" take the library's times to be seconds.
     """
@@ -192,10 +196,24 @@ def time_unit(where: str, tau_syn: Any = None, unit: str = "tau_syn") -> TimeUni
         return fixed[unit]
     if unit != "tau_syn":
         raise ValidationError(f"{where}.unit: must be 'tau_syn', 's' or 'ms', got {unit!r}")
-    values = np.unique(np.asarray(tau_syn.tau_syn if isinstance(tau_syn, LIF) else tau_syn, dtype=np.float64))
+    if isinstance(tau_syn, LIF):
+        tau_syn = [tau_syn.tau_syn_of(receptor, tau_syn.n_neurons or 1) for receptor in tau_syn.receptors]
+    values = np.unique(np.asarray(tau_syn, dtype=np.float64))
     if values.size == 0 or not np.all(np.isfinite(values)) or values.min() <= 0:
         raise ValidationError(f"{where}.tau_syn: must be finite and > 0, got {tau_syn!r}")
     return TimeUnit(float(values[0]), r"$\tau_\mathrm{syn}$") if values.size == 1 else fixed["ms"]
+
+
+def graph_of(network: Sequential | Network) -> Network:
+    """The network as inputs, populations and projections, whichever way it was built."""
+    return network.as_network() if isinstance(network, Sequential) else network
+
+
+def usual_unit(network: Sequential | Network, span: float) -> str:
+    """The unit of a time axis of length `span` if none is asked for."""
+    if isinstance(network, Sequential):
+        return "tau_syn"
+    return "ms" if span <= _LONGEST_IN_MS else "s"
 
 
 # -- input checks ---------------------------------------------------------------------------------------------
@@ -255,6 +273,14 @@ def check_neurons(where: str, neurons: ArrayLike, n_neurons: int) -> NDArray[np.
     if array.size == 0:
         raise ValidationError(f"{where}: needs at least one neuron")
     return check_labels(where, array, n_neurons)
+
+
+def check_name(where: str, name: Any, known: Iterable[str], what: str = "population") -> str:
+    """A name that is known."""
+    names = list(known)
+    if name not in names:
+        raise ValidationError(f"{where}: no {what} {name!r}; there are {listed(names)}")
+    return str(name)
 
 
 def evenly_spaced(n_total: int, n_chosen: int) -> NDArray[np.int64]:

@@ -10,35 +10,49 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._validation import number
 from eventsnn.errors import ValidationError
+from eventsnn.network import Sequential
 from eventsnn.plotting.style import (
     BLUE,
+    CLASS_COLORS,
     DARK,
     LABEL_SIZE,
+    ORANGE,
+    PURPLE,
     RED,
     SMALL_SIZE,
     TICK_SIZE,
     TimeUnit,
     check_class_names,
     check_index,
+    check_name,
     check_neurons,
     evenly_spaced,
     finish,
+    graph_of,
     new_figure,
     style_axes,
     time_unit,
+    usual_unit,
 )
 
 if TYPE_CHECKING:
     from eventsnn.simulation import Result
-    from eventsnn.spikes import Spikes
 
 __all__ = ["plot_traces"]
 
 _N_GRID = 800
 _MANY = 10
+#: arrivals of a kind that are more in some panel are counted, not marked; in a chain all neurons get the same spikes
+_MOST_MARKS, _MOST_MARKS_IN_CHAIN = 800, 200
+_THIN_MARKS = 150  # from so many on
+_ROW = 7.0  # height of a row of ticks, in points
+#: colours of arrivals from several sources; blue and red are the potential and the spikes
+_ARRIVAL_COLORS = (ORANGE, PURPLE, *CLASS_COLORS[6:], *CLASS_COLORS[4:6])
 
 
 def plot_traces(
@@ -48,12 +62,13 @@ def plot_traces(
     neurons: ArrayLike | None = None,
     *,
     neuron_names: Sequence[str] | None = None,
+    t_start: float | None = None,
     t_end: float | None = None,
-    unit: str = "tau_syn",
+    unit: str | None = None,
     title: str | None = None,
     path: str | Path | None = None,
 ) -> Figure:
-    """Membrane voltage of neurons of one population over one sample, with threshold and spikes.
+    """Membrane voltage of neurons of one population over one sample, with threshold, spikes and arrivals.
 
     Parameters
     ----------
@@ -66,11 +81,14 @@ def plot_traces(
         Default all up to ten, else six spread evenly over the population.
     neuron_names : sequence of str, optional
         One per neuron of the population, such as the class names for the outputs.
+    t_start : float, optional
+        Beginning of the time axis, in the unit of the spike times; default that of the simulation.
     t_end : float, optional
-        End of the time axis, in the unit of the spike times; default the last spike of the sample anywhere plus half
-        a tau_mem.
-    unit : {"tau_syn", "s", "ms"}
-        Unit of the time axis; tau_syn is that of the population.
+        End of the time axis; default `result.t_max`. For a `Sequential` or a t_max of inf: the last spike of the sample
+        anywhere, or arrival at these neurons, plus half a tau_mem.
+    unit : {"tau_syn", "s", "ms"}, optional
+        Unit of the time axis; tau_syn is that of the population. Default "tau_syn" for a `Sequential`, else "ms" up to
+        two seconds, then "s".
     title, path : optional
 
     Returns
@@ -78,69 +96,143 @@ def plot_traces(
     Figure
         One axes per neuron. The voltage is evaluated with `result.v` on a dense grid and just before and after every
         spike that arrives or is sent, so that kinks, threshold crossings and resets are exact and not interpolated.
-        Dotted where the neuron has used up its `max_spikes`; the y axis is scaled to the rest.
+        Dotted where the neuron has used up its `max_spikes`; the y axis is scaled to the rest. Ticks at the bottom
+        are spikes that arrive, delays included, by their sources, but none where they would make a solid band;
+        spikes sent before `result.t_start` have no tick. A heading counts what the axes show (of a `Sequential`, the
+        spikes of the whole sample).
 
     Raises
     ------
     ValidationError
-        An unknown population, a sample or neuron out of range, t_end not > 0.
+        An unknown population, a sample or neuron out of range, an empty time axis.
     """
     where = "plot_traces"
-    network = result.network
-    order = [layer.name for layer in network.layers]
-    if name not in order:
-        raise ValidationError(f"{where}.name: no population {name!r}; there are {', '.join(map(repr, order))}")
-    sample = check_index(f"{where}.sample", sample, result.inputs.n_samples, "n_samples")
-    layer = network.layers[order.index(name)]
-    size = layer.n_neurons
+    graph, is_chain = graph_of(result.network), isinstance(result.network, Sequential)
+    name = check_name(f"{where}.name", name, graph.populations)
+    sample = check_index(f"{where}.sample", sample, result.n_samples, "n_samples")
+    cell, size = graph.populations[name].neuron, graph.populations[name].n_neurons
     if neurons is None:
         neurons = np.arange(size) if size <= _MANY else evenly_spaced(size, 6)
     chosen = check_neurons(f"{where}.neurons", neurons, size)
     names = None if neuron_names is None else check_class_names(f"{where}.neuron_names", neuron_names, size)
-    scale = time_unit(where, layer.neuron, unit)
+    arrivals = _arrivals(result, name, sample, chosen)
+    low, high = _window(where, result, sample, arrivals, 0.5 * float(np.max(cell.tau_mem)), t_start, t_end)
+    scale = time_unit(where, cell, unit or usual_unit(result.network, high - low))
 
-    events = {p: (result.inputs if p == "input" else result.spikes[p])[sample] for p in ["input", *order]}
-    before = order[order.index(name) - 1] if name != order[0] else "input"
-    if t_end is None:
-        latest = max((float(part.times.max()) for part in events.values() if part.n_events), default=0.0)
-        t_end = latest + 0.5 * float(np.max(layer.neuron.tau_mem))
-    if not (np.isfinite(t_end) and t_end > 0):
-        raise ValidationError(f"{where}.t_end: must be finite and > 0, got {t_end}")
-    times = _sampling_times(events[before], events[name], t_end)
-    voltage = np.asarray(result.v(name, times, sample))
-    if voltage.shape != (times.size, size):
-        raise ValidationError(f"{where}.result: v must have shape {(times.size, size)}, got {voltage.shape}")
+    sent = result.spikes[name][sample]
+    own = [sent.times[sent.neurons == neuron] for neuron in chosen]
+    held = [times + t_refrac for times, t_refrac in zip(own, cell.per_neuron("t_refrac", size)[chosen], strict=True)]
+    events = [*own, *held, *(times for kinds in arrivals for times in kinds.values())]
+    times = _sampling_times(events, low, high)
+    voltage = np.asarray(result.v(name, times, sample, chosen))
+    spent = np.column_stack([_spent(train, times, cell.max_spikes) for train in own])
+    threshold = cell.per_neuron("v_threshold", size)[chosen]
 
-    spent = _spent(events[name], times, layer.neuron.max_spikes)
-    threshold = layer.neuron.per_neuron("v_threshold", size)
-    figure = new_figure(7.5, (1.3 if chosen.size <= 4 else 0.95) * chosen.size + 1.4)
+    arrivals = [{kind: _inside(times, low, high) for kind, times in own.items()} for own in arrivals]
+    most = _MOST_MARKS_IN_CHAIN if is_chain else _MOST_MARKS
+    kinds = [kind for kind in arrivals[0] if 0 < max(own[kind].size for own in arrivals) <= most]
+    # height with the heading, in inches; more for many rows of ticks
+    panel = (1.3 if chosen.size <= 4 else 0.95) + _ROW / 72 * max(len(kinds) - 3, 0)
+    n_legend_rows = 1 if len(kinds) <= 2 else (len(kinds) + 5) // 3
+    figure = new_figure(7.5, panel * chosen.size + 1.4 + 0.17 * (n_legend_rows - 1))
     axes = figure.subplots(chosen.size, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
-    arrivals = events[before].times[events[before].times <= t_end]
-    for ax, neuron in zip(axes, chosen, strict=True):
-        own = events[name].times[events[name].neurons == neuron]
-        _panel(ax, scale, times, voltage[:, neuron], spent[:, neuron], threshold[neuron], own[own <= t_end])
+    for k, (ax, neuron) in enumerate(zip(axes, chosen, strict=True)):
+        inside = _inside(own[k], low, high)
+        _panel(ax, scale, times, voltage[:, k], spent[:, k], threshold[k], inside)
+        for row, kind in enumerate(kinds):
+            _mark_arrivals(ax, scale(arrivals[k][kind]), kind, row, alone=len(kinds) == 1)
         tag = f"{names[neuron]}" if names is not None else f"neuron {neuron}"
-        ax.set_title(f"{tag}: {_summary(own, scale)}", fontsize=TICK_SIZE, loc="left", pad=3)
-        if 0 < arrivals.size <= 200:
-            ax.plot(
-                scale(arrivals), np.zeros(arrivals.size), transform=ax.get_xaxis_transform(), color="#9aa0a8",
-                linestyle="none", marker="|", markersize=7, clip_on=False, label=f"spike of {before}",
-            )  # fmt: skip
-    axes[0].set_xlim(0.0, float(scale(t_end)))
+        heading = f"{tag}: {_summary(own[k] if is_chain else inside, scale)}"
+        if not is_chain:
+            n_arrivals = sum(times.size for times in arrivals[k].values())
+            n_marked = sum(arrivals[k][kind].size for kind in kinds)
+            heading += f", {_plural(n_arrivals, 'arrival')}" + (" (not all marked)" if n_marked < n_arrivals else "")
+        ax.set_title(heading, fontsize=TICK_SIZE, loc="left", pad=3)
+    axes[0].set_xlim(float(scale(low)), float(scale(high)))
     # A neuron that may not spike again can drift far: it must not flatten the part that decides.
-    shown = voltage[:, chosen][~spent[:, chosen]]
-    low = float(min(shown.min(), layer.neuron.per_neuron("v_reset", size)[chosen].min()))
-    high = float(max(shown.max(), threshold[chosen].max()))
-    margin = 0.08 * (high - low)
-    axes[0].set_ylim(low - margin, high + 1.5 * margin)
+    shown = voltage[~spent]
+    bottom = float(min(shown.min(initial=np.inf), cell.per_neuron("v_reset", size)[chosen].min()))
+    top = float(max(shown.max(initial=-np.inf), threshold.max()))
+    margin = 0.08 * (top - bottom)
+    below = _ROW * (len(kinds) - 1) / (72 * (panel - 0.35)) if len(kinds) > 1 else 0.0  # part of the axes for more rows
+    axes[0].set_ylim(bottom - margin - below / (1 - below) * (top - bottom), top + 1.5 * margin)
     axes[-1].set_xlabel(scale.label(), fontsize=LABEL_SIZE)
     figure.supylabel("v (unit of v_threshold)", fontsize=LABEL_SIZE)
-    figure.suptitle(title or f"{name}, sample {sample}", fontsize=LABEL_SIZE + 1)
+    head = name if result.n_samples == 1 and not is_chain else f"{name}, sample {sample}"
+    figure.suptitle(title or head, fontsize=LABEL_SIZE + 1)
     handles = {str(line.get_label()): line for ax in axes for line in ax.get_lines()}
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=5, fontsize=SMALL_SIZE, frameon=False
+        handles.values(), handles.keys(), loc="outside lower center", ncols=5 if len(handles) <= 5 else 3,
+        fontsize=SMALL_SIZE, frameon=False,
     )  # fmt: skip
     return finish(figure, path)
+
+
+def _window(
+    where: str,
+    result: Result,
+    sample: int,
+    arrivals: list[dict[str, NDArray[np.float64]]],
+    tail: float,
+    t_start: float | None,
+    t_end: float | None,
+) -> tuple[float, float]:
+    """Ends of the time axis."""
+    low = result.t_start if t_start is None else number(f"{where}.t_start", t_start, at_least=result.t_start)
+    if t_end is None:
+        if np.isfinite(result.t_max) and not isinstance(result.network, Sequential):
+            t_end = result.t_max
+        else:
+            parts = [spikes[sample].times for spikes in result.spikes.values()]
+            parts += [times for kinds in arrivals for times in kinds.values()]
+            t_end = max((float(times.max()) for times in parts if times.size), default=low) + tail
+    if not (np.isfinite(t_end) and t_end > low):
+        raise ValidationError(f"{where}.t_end: must be finite and > {low:g}, got {t_end}")
+    return low, t_end
+
+
+def _arrivals(
+    result: Result, name: str, sample: int, chosen: NDArray[np.int64]
+) -> list[dict[str, NDArray[np.float64]]]:
+    """When spikes arrive at each of the chosen neurons, by where they come from."""
+    graph = graph_of(result.network)
+    several = len(graph.populations[name].neuron.receptors) > 1
+    found: list[dict[str, NDArray[np.float64]]] = [{} for _ in chosen]
+    for projection in graph.projections_to(name):
+        sent = result.spikes[projection.source][sample]
+        by_source = np.argsort(sent.neurons, kind="stable")
+        ends = np.searchsorted(sent.neurons[by_source], np.arange(sent.n_neurons + 1))
+        indptr, targets, _, delays = projection.connection.rows()
+        kind = f"{'arrival from' if projection.connection.has_delay else 'spike of'} {projection.source}"
+        if several:
+            kind += f" ({projection.receptor})"
+        for own, neuron in zip(found, chosen, strict=True):
+            synapses = np.flatnonzero(targets == neuron)
+            sources = np.searchsorted(indptr, synapses, side="right") - 1
+            parts = [
+                sent.times[by_source[ends[j] : ends[j + 1]]] + delays[synapse]
+                for j, synapse in zip(sources, synapses, strict=True)
+            ]
+            own[kind] = np.sort(np.concatenate([*([own[kind]] if kind in own else []), *parts, np.empty(0)]))
+    return found
+
+
+def _mark_arrivals(ax: Axes, times: NDArray[np.float64], kind: str, row: int, *, alone: bool) -> None:
+    """Ticks at the bottom of the axes, in one of several rows."""
+    if times.size == 0:
+        return
+    bottom = ax.get_xaxis_transform()
+    if row > 0:
+        bottom += ScaledTranslation(0.0, row * _ROW / 72, ax.figure.dpi_scale_trans)
+    ax.plot(
+        times, np.zeros(times.size), transform=bottom, linestyle="none", marker="|", markersize=7,
+        markeredgewidth=1.0 if alone or times.size < _THIN_MARKS else 0.5, clip_on=False, label=kind,
+        color="#9aa0a8" if alone else _ARRIVAL_COLORS[row % len(_ARRIVAL_COLORS)],
+    )  # fmt: skip
+
+
+def _inside(times: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    return times[(times >= low) & (times <= high)]
 
 
 def _panel(
@@ -163,22 +255,23 @@ def _panel(
 def _summary(own: NDArray[np.float64], scale: TimeUnit) -> str:
     if own.size == 0:
         return "silent"
-    return f"t = {scale(own)[0]:.5g} {scale.symbol}" if own.size == 1 else f"{own.size} spikes"
+    return f"t = {scale(own)[0]:.5g} {scale.symbol}" if own.size == 1 else _plural(own.size, "spike")
 
 
-def _spent(sent: Spikes, times: NDArray[np.float64], max_spikes: int | None) -> NDArray[np.bool_]:
-    """Where a neuron has used up its spikes and the last reset is done, shape (n_times, n_neurons)."""
-    last_allowed = np.full(sent.n_neurons, np.inf)
-    if max_spikes is not None:
-        for neuron in np.flatnonzero(sent.counts()[0] >= max_spikes):
-            last_allowed[neuron] = sent.times[sent.neurons == neuron][max_spikes - 1]
-    spent: NDArray[np.bool_] = times[:, None] > np.nextafter(last_allowed, np.inf)
+def _plural(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _spent(own: NDArray[np.float64], times: NDArray[np.float64], max_spikes: int | None) -> NDArray[np.bool_]:
+    """Where a neuron with these spikes has used up its spikes and the last reset is done, shape (n_times,)."""
+    if max_spikes is None or own.size < max_spikes:
+        return np.zeros(times.size, dtype=bool)
+    spent: NDArray[np.bool_] = times > np.nextafter(own[max_spikes - 1], np.inf)
     return spent
 
 
-def _sampling_times(arriving: Spikes, sent: Spikes, t_end: float) -> NDArray[np.float64]:
+def _sampling_times(events: Sequence[NDArray[np.float64]], low: float, high: float) -> NDArray[np.float64]:
     """A dense grid, and every event from both sides: v is continuous up to a spike and jumps behind it."""
-    exact = np.concatenate((arriving.times, sent.times))
-    exact = exact[exact <= t_end]
-    both = np.concatenate((np.nextafter(exact, 0.0), np.nextafter(exact, np.inf)))
-    return np.unique(np.concatenate((np.linspace(0.0, t_end, _N_GRID), both)))
+    exact = _inside(np.concatenate(events), low, high)
+    both = np.concatenate((np.maximum(np.nextafter(exact, 0.0), low), np.nextafter(exact, np.inf)))
+    return np.unique(np.concatenate((np.linspace(low, high, _N_GRID), both)))

@@ -1,15 +1,19 @@
-"""`simulate`: exact simulation of a network, layer by layer over sorted events."""
+"""`simulate`: exact simulation of chains and of networks of any graph."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eventsnn.errors import ValidationError
+from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
+from eventsnn.simulation.graph_driven import NetworkState, simulate_network
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.result import Result
@@ -18,16 +22,39 @@ from eventsnn.spikes import Spikes, concatenate
 __all__ = ["first_spike_times", "simulate"]
 
 
-def simulate(network: Sequential, spikes: Spikes, t_max: float = math.inf, *, n_threads: int = 1) -> Result:
-    """Simulate every sample of `spikes` exactly, from rest at t = 0 to `t_max`.
+def simulate(
+    network: Sequential | Network,
+    spikes: Spikes | Mapping[str, Spikes] | None = None,
+    t_max: float = math.inf,
+    *,
+    n_threads: int = 1,
+    engine: Literal["auto", "layers", "queue"] = "auto",
+    initial: Mapping[str, Mapping[str, ArrayLike]] | None = None,
+    state: NetworkState | None = None,
+    resumable: bool = False,
+    max_events: int = 50_000_000,
+    progress: bool = True,
+) -> Result:
+    """Simulate every sample of `spikes` exactly, from t = 0 to `t_max`.
 
     Parameters
     ----------
-    network : Sequential
-    spikes : Spikes with n_neurons = network.n_inputs
-    t_max : end of the simulation; input after it is ignored, spikes after it are not emitted. `inf` (the default)
-        runs until nothing can happen any more; neurons that fire for ever (rest above threshold) then need a limit.
-    n_threads : threads over blocks of samples; the result does not depend on it
+    network : Sequential or Network
+    spikes : input spikes, in a dict by input name; of a network with one input the `Spikes` themselves. An input that
+        is left out is silent; without any there is one sample.
+    t_max : end of the simulation, in the unit of the spike times. Input and arrivals after it are ignored, spikes after
+        it are not emitted; one at t_max itself is. `inf` (the default) runs until nothing can happen any more; neurons
+        that fire for ever (rest above threshold) need a limit.
+    n_threads : threads over samples; the result does not depend on it
+    engine : "layers" takes populations without loops one after the other, all neurons of a layer together; "queue"
+        takes events one by one in the order of their times, for any graph; "auto" (the default) chooses for each part
+        of the network. Both are one model and agree to rounding.
+    initial : {population: {"v": ..., "i_syn": ...}}, potentials (n_neurons,) and currents, one number, (n_neurons,
+        n_receptors), or a dict by receptor. Default: `LIF.v_start`, no current.
+    state : `Result.state` of an earlier run, to go on from; times are absolute
+    resumable : keep `Result.state`. A run in parts gives the same bits as one in one piece with ``resumable=True``.
+    max_events : safety stop, spikes in one sample of one part of the network
+    progress : show a bar on standard error if it takes more than two seconds
 
     Returns
     -------
@@ -36,15 +63,18 @@ def simulate(network: Sequential, spikes: Spikes, t_max: float = math.inf, *, n_
     Raises
     ------
     ValidationError
-        `spikes` do not fit the network, `t_max` is negative or NaN, or `t_max` is infinite for a population that would
-        fire for ever.
+        `spikes`, `initial` or `state` do not fit the network, `t_max` is negative or NaN, or infinite for a population
+        that would fire for ever, or nothing drives the network.
     SimulationError
-        A membrane potential stops being finite.
+        A membrane potential stops being finite; or `max_events` was reached: the error's `result` has those so far.
 
     Notes
     -----
-    Exact up to rounding, in the dtype of the weights. Cost: two multiply-adds and a threshold test per synaptic event,
-    and one closed-form solution per spike.
+    Exact up to rounding, in the dtype of the weights (the queue: float64). Simultaneous arrivals are added up before
+    the threshold is tested, so opposite ones cancel exactly. Spikes of one instant are taken in the order of
+    populations and neurons; over a projection without delay a spike arrives in the instant it is emitted, after it.
+
+    Cost: per synaptic event two multiply-adds and a test, per spike one closed-form or Newton solution.
 
     Examples
     --------
@@ -55,13 +85,34 @@ def simulate(network: Sequential, spikes: Spikes, t_max: float = math.inf, *, n_
     >>> result.spikes["output"].times.round(6)
     array([0.619061])
     """
-    check_inputs(network, spikes)
     if math.isnan(t_max) or t_max < 0:
         raise ValidationError(f"simulate: t_max must be >= 0, got {t_max}")
+    if engine not in ("auto", "layers", "queue"):
+        raise ValidationError(f"simulate: unknown engine {engine!r}; there are 'auto', 'layers' and 'queue'")
+    if isinstance(max_events, bool) or not isinstance(max_events, int) or max_events < 1:
+        raise ValidationError(f"simulate: max_events must be an integer >= 1, got {max_events!r}")
+    if isinstance(network, Sequential):
+        plain = engine != "queue" and initial is None and state is None and not resumable and network.is_layerwise
+        if plain and isinstance(spikes, Spikes):
+            return _simulate_chain(network, spikes, t_max, n_threads)
+        if isinstance(spikes, Spikes):
+            check_inputs(network, spikes)
+    elif not isinstance(network, Network):
+        raise ValidationError(f"simulate: expected a Sequential or a Network, got {type(network).__name__}")
+    graph = network.as_network() if isinstance(network, Sequential) else network
+    result = simulate_network(
+        graph, spikes, t_max, n_threads=n_threads, engine=engine, initial=initial, state=state, resumable=resumable,
+        max_events=max_events, progress=progress,
+    )  # fmt: skip
+    result.network = network
+    return result
+
+
+def _simulate_chain(network: Sequential, spikes: Spikes, t_max: float, n_threads: int) -> Result:
+    """A chain without delays: a block of samples goes through all layers at once."""
+    check_inputs(network, spikes)
     for layer in network.layers:
-        neuron = layer.neuron
-        drive = np.asarray(neuron.v_leak) + np.asarray(neuron.i_bias) - np.asarray(neuron.v_threshold)
-        if math.isinf(t_max) and neuron.max_spikes is None and np.any(drive > 0):
+        if math.isinf(t_max) and layer.neuron.max_spikes is None and layer.neuron.rests_above_threshold:
             raise ValidationError(
                 f"simulate: population {layer.name!r} rests above threshold and would fire for ever; give t_max"
             )
@@ -73,11 +124,8 @@ def simulate(network: Sequential, spikes: Spikes, t_max: float = math.inf, *, n_
         parts = []
         for runner in make_runners(network, t_max):
             events = runner.forward(events, block[0])
-            samples = np.repeat(np.arange(block[1] - block[0]), np.diff(events.offsets))
             parts.append(
-                Spikes._from_canonical(
-                    samples, events.neurons.copy(), events.times.copy(), block[1] - block[0], runner.n_post
-                )
+                Spikes._from_offsets(events.offsets.copy(), events.neurons.copy(), events.times.copy(), runner.n_post)
             )
         return parts
 

@@ -13,7 +13,13 @@ from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, block_events, check_targets
+from eventsnn.gradients.first_spike import (
+    BlockGradient,
+    BlockOutcome,
+    block_events,
+    check_targets,
+    require_first_spike,
+)
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import jitter_events
 from eventsnn.network import Sequential
@@ -113,6 +119,7 @@ class Trainer:
         for name, value in (("min_slope", min_slope), ("time_noise", time_noise)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValidationError(f"Trainer.{name}: must be >= 0, got {value}")
+        require_first_spike(network)
         self.network = network.astype(network.weights[0].dtype)
         self.loss = loss
         self.schedule = schedule or Constant()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsnn import connections, network, neurons
+from eventsnn import Network, Population, Projection, connections, network, neurons, poisson_spikes
+from eventsnn.simulation import Result
 from eventsnn.spikes import Spikes
 
 
@@ -16,14 +17,15 @@ class FakeResult:
     """Same interface as `eventsnn.simulation.Result`."""
 
     def __init__(self, net, inputs, first_times):
-        self.network, self.inputs = net, inputs
+        self.network, self.inputs, self.n_samples = net, inputs, inputs.n_samples
+        self.t_start, self.t_max = 0.0, np.inf
         self._first = {"input": inputs.first_times(), **first_times}
         self.spikes = {name: Spikes.from_first_times(times) for name, times in self._first.items()}
 
     def first_times(self, name):
         return self._first[name]
 
-    def v(self, name, times, sample=0):
+    def v(self, name, times, sample=0, neurons=slice(None)):
         """Voltage with a hard reset to 0 at the first spike, after which the neuron stays at rest."""
         names = ["input", *(layer.name for layer in self.network.layers)]
         k = names.index(name)
@@ -33,7 +35,7 @@ class FakeResult:
         s = np.asarray(times)[:, None] - arrivals[None, :]
         live = np.where(s > 0, s, np.inf)
         kernel = np.exp(-live / layer.neuron.tau_mem) - np.exp(-live / layer.neuron.tau_syn)
-        return np.where(np.asarray(times)[:, None] > own, 0.0, kernel @ layer.connection.weight)
+        return np.where(np.asarray(times)[:, None] > own, 0.0, kernel @ layer.connection.weight)[:, neurons]
 
 
 def simulate(net, spikes, t_max=np.inf, n_threads=1):
@@ -78,3 +80,31 @@ def make_network(sizes, seed=0, tau_syn=5e-3, mean=None, std=None):
         parts.append(connections.Dense.normal(sizes[k], sizes[k + 1], mean=m, std=s, rng=rng))
         parts.append(neurons.LIF(tau_mem=2 * tau_syn, tau_syn=tau_syn, max_spikes=1))
     return network.Sequential(parts)
+
+
+def make_graph_result(t_max=0.2, n_exc=30, rate=40.0, n_samples=2):
+    """A real `Result` of a network of two inputs, three populations and delays; its spikes are drawn, not simulated."""
+    rng = np.random.default_rng(3)
+    cell = neurons.LIF(20e-3, {"ampa": 5e-3, "gaba": 10e-3}, t_refrac=2e-3)
+    projections = [
+        Projection("drive", "exc", connections.Dense(np.full((4, n_exc), 0.3)), "ampa"),
+        Projection("exc", "exc", connections.Sparse.random(n_exc, n_exc, in_degree=3, weight=0.2, rng=rng), "ampa"),
+        Projection("inh", "exc", connections.Dense(np.full((8, n_exc), -0.1), delay=5e-3), "gaba"),
+        Projection("exc", "inh", connections.Dense(np.full((n_exc, 8), 0.1)), "ampa"),
+        Projection("exc", "out", connections.Dense(np.full((n_exc, 1), 0.1))),
+    ]
+    net = Network(
+        inputs={"drive": 4, "noise": 2},
+        populations={
+            "exc": Population(cell, n_exc),
+            "inh": Population(cell, 8),
+            "out": Population(neurons.LIF(20e-3, 5e-3), 1),
+        },
+        projections=projections,
+    )
+    end = min(t_max, 0.2)
+    spikes = {
+        name: poisson_spikes(0.0 if name == "out" else rate, end, n_neurons=n, rng=rng, n_samples=n_samples)
+        for name, n in net.sizes.items()
+    }
+    return Result(net, spikes, t_max)

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from eventsnn import Spikes
 from eventsnn import plotting as p
-from tests.plotting.fake import make_network, simulate
+from tests.plotting.fake import make_graph_result, make_network, simulate
 
 RNG = np.random.default_rng(0)
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -62,6 +62,15 @@ PICTURES = {
     "traces": lambda: p.plot_traces(result([20, 30, 10]), "output", neuron_names=NAMES),
     "traces_silent": lambda: p.plot_traces(result([20, 30, 3], 0), "output"),
     "traces_1": lambda: p.plot_traces(result([5, 30, 3]), "hidden", neurons=[7], unit="ms"),
+    "raster_graph": lambda: p.plot_raster(make_graph_result(), 1, rate_bin=5e-3),
+    "raster_graph_inf": lambda: p.plot_raster(make_graph_result(np.inf), names=["noise"], title="noise"),
+    "raster_graph_large": lambda: p.plot_raster(make_graph_result(n_exc=3000), rate_bin=2e-3, unit="s"),
+    "traces_graph": lambda: p.plot_traces(make_graph_result(), "exc"),
+    "traces_graph_1": lambda: p.plot_traces(make_graph_result(), "exc", 1, [4], t_start=0.05, t_end=0.1),
+    "traces_graph_silent": lambda: p.plot_traces(make_graph_result(rate=0.0), "out"),
+    "intervals": lambda: p.plot_intervals(make_graph_result(), "exc", 1),
+    "intervals_long": lambda: p.plot_intervals(make_graph_result(), "drive", title="drive", unit="s"),
+    "intervals_none": lambda: p.plot_intervals(make_graph_result(), "out"),
     "map": lambda: p.plot_yin_yang_map(plane(2), RNG.uniform(0.2, 0.8, (300, 2)), labels(3)),
     "output_times": lambda: p.plot_yin_yang_output_times(plane(2)),
     "hidden_times": lambda: p.plot_yin_yang_hidden_times(plane(120)),

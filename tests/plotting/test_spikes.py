@@ -6,7 +6,7 @@ import pytest
 from eventsnn import Spikes
 from eventsnn.errors import ValidationError
 from eventsnn.plotting import plot_raster, plot_sorted_output_times
-from tests.plotting.fake import make_network, simulate
+from tests.plotting.fake import make_graph_result, make_network, simulate
 
 INF = np.inf
 
@@ -160,3 +160,115 @@ def test_plot_raster_without_spikes_says_so():
 def test_plot_raster_rejects_bad_input(result, arguments, message):
     with pytest.raises(ValidationError, match=message):
         plot_raster(result, **arguments)
+
+
+# -- raster of a network ------------------------------------------------------------------------------------------
+
+
+def headings(figure):
+    return [ax.get_title(loc="left") for ax in figure.axes]
+
+
+def test_plot_raster_of_a_network_draws_every_input_and_population():
+    result = make_graph_result()
+    figure = plot_raster(result, 1)
+    assert [heading.split(":")[0] for heading in headings(figure)] == ["drive", "noise", "exc", "inh", "out"]
+    for ax, name in zip(figure.axes, result, strict=True):
+        own = result.spikes[name][1]
+        points = drawn(ax)
+        order = np.lexsort((points[:, 1], points[:, 0]))
+        np.testing.assert_array_equal(points[order], np.column_stack((own.times / 1e-3, own.neurons)))
+    assert figure.axes[-1].get_xlabel() == "time [ms]"
+    low, high = figure.axes[0].get_xlim()
+    assert low < 0 < 200 < high < 210  # t_max, not the last spike
+    assert figure.get_suptitle() == "sample 1"
+    assert plot_raster(make_graph_result(n_samples=1)).get_suptitle() == ""
+
+
+def test_plot_raster_draws_the_names_asked_for():
+    result = make_graph_result()
+    assert [h.split(":")[0] for h in headings(plot_raster(result, names=["inh", "drive"]))] == ["inh", "drive"]
+    assert len(plot_raster(result, names="exc").axes) == 1
+
+
+def test_plot_raster_shows_a_window():
+    result = make_graph_result()
+    figure = plot_raster(result, names=["exc"], t_start=0.05, t_end=0.1)
+    times = result.spikes["exc"][0].times
+    inside = times[(times >= 0.05) & (times <= 0.1)]
+    np.testing.assert_array_equal(np.sort(drawn(figure.axes[0])[:, 0]), inside / 1e-3)
+    assert f"exc: {inside.size} spikes" in headings(figure)[0]
+    assert figure.axes[0].get_xlim() == pytest.approx((49.5, 100.5))
+
+
+def test_plot_raster_chooses_seconds_for_long_simulations():
+    assert plot_raster(make_graph_result(3.0)).axes[-1].get_xlabel() == "time [s]"
+    assert plot_raster(make_graph_result(), unit="s").axes[-1].get_xlabel() == "time [s]"
+    # of two receptors there is no common tau_syn; "out" has one
+    assert plot_raster(make_graph_result(), names=["exc"], unit="tau_syn").axes[-1].get_xlabel() == "time [ms]"
+    assert "tau" in plot_raster(make_graph_result(), unit="tau_syn").axes[-1].get_xlabel()
+
+
+def test_plot_raster_without_t_max_ends_at_the_last_spike():
+    result = make_graph_result(np.inf)
+    high = plot_raster(result, names=["noise"]).axes[0].get_xlim()[1]
+    assert high == pytest.approx(1.01 * result.spikes["noise"][0].times.max() / 1e-3)
+
+
+def test_plot_raster_rates_are_spikes_per_neuron_and_second():
+    result = make_graph_result()
+    figure = plot_raster(result, 1, rate_bin=15e-3)  # 13 bins and a third of one
+    assert "bins of 15 ms" in headings(figure)[-1]
+    assert figure.axes[-1].get_ylabel() == "rate [Hz]"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["exc", "inh", "out"]
+    edges = np.append(15e-3 * np.arange(14), 0.2)
+    for patch, name in zip(figure.axes[-1].patches, ("exc", "inh", "out"), strict=True):
+        values, drawn_edges, _ = patch.get_data()
+        own = result.spikes[name][1]
+        np.testing.assert_allclose(drawn_edges, edges * 1e3, rtol=1e-12)
+        np.testing.assert_allclose(values, np.histogram(own.times, edges)[0] / np.diff(edges) / own.n_neurons)
+        # all spikes are counted: the areas give back their number, to rounding
+        assert np.sum(values * np.diff(edges)) * own.n_neurons == pytest.approx(own.n_events, rel=1e-12)
+
+
+def test_plot_raster_rates_of_inputs_where_only_inputs_are_shown():
+    figure = plot_raster(make_graph_result(), names=["drive"], rate_bin=10e-3)
+    assert len(figure.axes[-1].patches) == 1
+    assert figure.legends == []
+
+
+def test_plot_raster_rates_of_a_chain_are_per_tau_syn(result):
+    figure = plot_raster(result, 0, rate_bin=5e-3)
+    values, edges, _ = figure.axes[-1].patches[0].get_data()
+    assert figure.axes[-1].get_ylabel() == r"rate [1/$\tau_\mathrm{syn}$]"
+    assert np.sum(values * np.diff(edges)) * 40 == pytest.approx(result.spikes["hidden"][0].n_events, rel=1e-12)
+
+
+def test_plot_raster_of_very_many_spikes_thins_neurons_evenly_and_says_so():
+    result = make_graph_result(n_exc=3000, rate=300.0)
+    figure = plot_raster(result, names=["exc"])
+    own = result.spikes["exc"][0]
+    heading = headings(figure)[0]
+    assert f"exc: {own.n_events} spikes" in heading
+    every = int(heading.split("one neuron in ")[1].split()[0])
+    assert every > 1
+    neurons = drawn(figure.axes[0])[:, 1]
+    np.testing.assert_array_equal(np.sort(neurons), np.sort(own.neurons[own.neurons % every == 0]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"names": ["exc", "excc"]}, "names: no input or population 'excc'; there are 'drive', 'noise', 'exc'"),
+        ({"names": []}, "names: needs at least one name"),
+        ({"names": ["exc", "exc"]}, "names: .* none twice"),
+        ({"rate_bin": 0.0}, "rate_bin: must be a finite number and > 0"),
+        ({"rate_bin": 1e-9}, "rate_bin: 1e-09 makes more than 100000 bins"),
+        ({"t_start": 0.3}, "t_start: must be below the end of the time axis, 0.2, got 0.3"),
+        ({"t_start": 0.1, "t_end": 0.1}, "t_end: must be a finite number and > 0.1"),
+        ({"sample": 2}, "sample: .*n_samples=2"),
+    ],
+)
+def test_plot_raster_of_a_network_rejects_bad_input(arguments, message):
+    with pytest.raises(ValidationError, match=message):
+        plot_raster(make_graph_result(), **arguments)

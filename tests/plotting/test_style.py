@@ -129,3 +129,9 @@ def test_time_unit_rejects_bad_tau_syn(tau_syn):
 def test_time_unit_rejects_unknown_unit():
     with pytest.raises(ValidationError, match=r"plot\.unit: .*'us'"):
         time_unit("plot", 1.0, "us")
+
+
+def test_time_unit_of_several_receptors_is_ms():
+    assert time_unit("f", LIF(20e-3, {"exc": 5e-3, "inh": 10e-3})).symbol == "ms"
+    assert time_unit("f", LIF(20e-3, {"exc": 5e-3, "inh": 5e-3})).scale == 5e-3
+    assert time_unit("f", LIF(20e-3, {"exc": [5e-3, 6e-3]})).symbol == "ms"

@@ -393,7 +393,7 @@ def test_first_spike_times_are_those_of_simulate(max_spikes):
 def test_simulate_refuses_what_does_not_fit():
     network = chain(np.random.default_rng(0), 2.0)
     spikes = Spikes([0], [0], [0.1], n_samples=1, n_neurons=5)
-    with pytest.raises(ValidationError, match="expected Spikes, got ndarray"):
+    with pytest.raises(ValidationError, match="expected Spikes, or a dict of them by input name, got ndarray"):
         simulate(network, np.zeros((1, 5)))
     with pytest.raises(ValidationError, match="n_neurons=4, but the network has 5"):
         simulate(network, Spikes([], [], [], n_samples=1, n_neurons=4))
