@@ -17,12 +17,16 @@ What was learned
 - On a machine where something else runs, torch on two threads falls to a few hundred samples/s, because its threads
   wait for each other in a spin. A ratio with two threads means something only when nothing is said to be busy; with
   `--threads 1` ratios survive more.
-- Where the time goes on one thread (cProfile, us a sample, 60 in all): forward of both layers 28, of which 8 without
-  any spike; backward 13; peaks of silent neurons 8; factors of the events 3; noise and its sorting 3; Adam 2. What is
-  left is Python and NumPy around the kernels, per block of samples.
-- In the forward kernel reference counting was half the time (row views, tuples of arrays passed on), then the search
-  for flagged neurons (an index that may be negative does not vectorise), then sorting (buckets: 45 -> 5 ns a spike)
-  and the logarithms (vectorised: 22 -> 3 ns).
+- Where the time goes on one thread (us a sample, 50 in all): forward of both layers 24, of which 7 without any spike,
+  so about 75 ns a hidden spike, spread evenly over finding, replaying, solving, recording and sorting it; backward 12;
+  peaks of silent neurons 3; factors of the events 2; noise and its sorting 3; Adam 2. What is left is Python and NumPy
+  around the kernels, per block of samples.
+- In the forward kernel reference counting was half the time (row views, tuples of arrays passed on) and, between
+  kernels, still a tenth: they are now compiled without it. Then the search for flagged neurons (an index that may be
+  negative does not vectorise), sorting (buckets: 45 -> 5 ns a spike) and the logarithms (vectorised: 22 -> 3 ns).
+- Tried in vain: one event per sweep, so that no neuron has to be replayed (the sweeps cost half as much again, more
+  than the replay did); replaying the flagged neurons one by one instead of together (a third slower: mispredicted
+  branches).
 - The dense network is the hard reference on purpose: a dense product of this shape costs 10 us a sample, and 19 % of
   active inputs save it only four fifths of that.
 """

@@ -300,6 +300,8 @@ def run_queue(
                 state = state._replace(way_times=way_times, way_items=way_items)
         if report is not None:
             report(min(state.reals[WINDOW_START], t_max), written)
+    if report is not None and not stopped and np.isfinite(t_max):
+        report(t_max, written)
     finite = np.isfinite(state.cells[:, 1:]).all(axis=1)
     if not finite.all():
         bad = int(np.flatnonzero(~finite)[0])

@@ -9,48 +9,67 @@ from types import TracebackType
 from typing import Any
 
 #: seconds before a bar appears
-_DELAY = 2.0
+DELAY = 2.0
 
 
 class TimeBar:
-    """A bar over the simulated time of all samples and parts, on standard error; a context manager."""
+    """A bar over the simulated time of all samples and parts, on standard error; a context manager.
+
+    It appears after `DELAY` seconds. Until the first run has reported, the kernels are being compiled, and it says so.
+    """
 
     def __init__(self, t_start: float, t_max: float, n_runs: int, *, enabled: bool) -> None:
-        self._t_start, self._t_max = t_start, t_max
-        self._span = (t_max - t_start) * n_runs
+        span = (t_max - t_start) * n_runs
+        self._total = span if math.isfinite(span) and span > 0.0 else None
+        self._t_start = t_start
         self._lock = threading.Lock()
         self._bar: Any = None
-        self._n_spikes = 0
-        self._enabled = enabled and n_runs > 0
+        self._done, self._n_spikes, self._running = 0.0, 0, False
+        self._timer = threading.Timer(DELAY, self._show) if enabled and n_runs > 0 else None
 
     def __enter__(self) -> TimeBar:
-        if self._enabled:
-            from tqdm import tqdm
-
-            known = math.isfinite(self._span) and self._span > 0.0
-            self._bar = tqdm(
-                total=self._span if known else None, desc="simulate", delay=_DELAY, dynamic_ncols=True, mininterval=0.2,
-                bar_format="{l_bar}{bar}| {n:.3g}/{total:.3g} [{elapsed}<{remaining}{postfix}]" if known else None,
-            )  # fmt: skip
+        if self._timer is not None:
+            self._timer.daemon = True
+            self._timer.start()
         return self
+
+    def _show(self) -> None:
+        from tqdm import tqdm
+
+        form = "{l_bar}{bar}| {n:.3g}/{total:.3g} [{elapsed}<{remaining}{postfix}]" if self._total else None
+        with self._lock:
+            title = "simulate" if self._running else "compiling, on first use"
+            self._bar = tqdm(
+                total=self._total, initial=self._done, desc=title, dynamic_ncols=True, mininterval=0.2, bar_format=form
+            )
 
     def reporter(self) -> Callable[[float, int], None] | None:
         """What one run calls with the time it has reached and its number of spikes."""
-        if self._bar is None:
+        if self._timer is None:
             return None
-        before = [self._t_start, 0]
+        before: list[float] = [self._t_start, 0]
 
         def report(t: float, n_spikes: int) -> None:
             with self._lock:
+                step = t - before[0]
+                self._done += step
                 self._n_spikes += n_spikes - int(before[1])
-                self._bar.set_postfix_str(f"{self._n_spikes:,} spikes", refresh=False)
-                self._bar.update(t - before[0])
                 before[:] = [t, n_spikes]
+                if self._bar is not None:
+                    if not self._running:
+                        self._bar.set_description("simulate", refresh=False)
+                        self._bar.reset()  # the time left is not that of the compiler
+                    self._bar.set_postfix_str(f"{self._n_spikes:,} spikes", refresh=False)
+                    self._bar.update(step)
+                self._running = True
 
         return report
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        with self._lock:
+            if self._bar is not None:
+                self._bar.close()
