@@ -148,7 +148,7 @@ def errors(options, folder: Path, t_max: float = 0.3) -> list[dict]:
     found, rows = [], []
     for name, script, python, mode, steps in (
         ("Brian2", "peer_cuba_brian2.py", options.peer_python, "cython", (1e-4, 5e-5, 2.5e-5, 1.25e-5)),
-        ("NEST iaf_psc_exp", "peer_cuba_nest.py", options.nest_python, "grid", (1e-4, 5e-5, 2.5e-5, 1.25e-5)),
+        ("NEST iaf_psc_exp", "peer_cuba_nest.py", options.nest_python, "grid", (1e-4, 5e-5, 2.5e-5, 1e-5)),
         ("NEST iaf_psc_exp_ps", "peer_cuba_nest.py", options.nest_python, "precise", (1e-4, 2.5e-5)),
     ):
         for dt in steps:
@@ -211,18 +211,23 @@ def cost(options) -> dict:
 def _draw(found: dict, path: Path) -> None:
     from eventsnn.plotting.style import new_figure, save
 
-    figure = new_figure(9.0, 3.4)
-    axes = figure.subplots(1, 3)
-    for ax, (name, points) in zip(axes, found.items(), strict=True):
-        events = [p["synaptic_events"] for p in points]
-        ax.loglog(events, [1e3 * p["seconds"] for p in points], "o-")
-        for p in points:
-            ax.annotate(
-                f"{p['value']:g}", (p["synaptic_events"], 1e3 * p["seconds"]), (4, -10), textcoords="offset points"
-            )
-        ax.set_title(name)
-        ax.set_xlabel("synaptic events")
-    axes[0].set_ylabel("time of 0.5 s biological (ms)")
+    figure = new_figure(7.0, 4.4)
+    ax = figure.subplots()
+    everything = [point for points in found.values() for point in points]
+    slope = np.median([p["seconds"] / p["synaptic_events"] for p in everything])
+    most = max(p["synaptic_events"] for p in everything)
+    ax.plot([0, 1e-6 * most], [0, 1e3 * slope * most], color="0.7", label=f"{1e9 * slope:.0f} ns per synaptic event")
+    for (name, points), marker in zip(found.items(), "os^", strict=True):
+        low, high = points[0]["value"], points[-1]["value"]
+        ax.plot(
+            [1e-6 * p["synaptic_events"] for p in points], [1e3 * p["seconds"] for p in points], marker, ls="none",
+            label=f"{name} {low:g} to {high:g}",
+        )  # fmt: skip
+    ax.set_xlabel("synaptic events (million)")
+    ax.set_ylabel("time of 0.5 s biological (ms)")
+    ax.set_xlim(0)
+    ax.set_ylim(0)
+    ax.legend()
     save(figure, path)
 
 
