@@ -142,10 +142,9 @@ def _root_between(low, high, rising, level, m, n, scratch):
     gap = scratch[_row(GAP, n) + level + 1]
     # From here on the constant is larger than all others together; with one other this is the root.
     far = (math.log(others) - math.log(math.fabs(scratch[_row(COEFFICIENT, n) + level]))) / gap
-    if high == math.inf:
-        high = max(low, far) + 1.0 / gap
+    high = min(high, max(low, far) + 1.0 / gap)
     t = far if m - level == 2 and low < far < high else low
-    last_step = min(high - low, LARGE)
+    last_step = high - low
     for _ in range(200):
         value, derivative = _sum_and_derivative(t, level, m, n, scratch)
         if value == 0.0:
@@ -164,10 +163,8 @@ def _root_between(low, high, rising, level, m, n, scratch):
 
 @kernel
 def _turning_points(m, width, n, scratch):
-    """Fill ROOT with the roots of R in (0, width), ascending; their number, and whether R > 0 before the first.
-
-    Level 0 is R without its slowest exponential, the next the derivative of the one before without its slowest.
-    """
+    """Fill ROOT with the roots of R in (0, width), ascending; their number, and whether R > 0 before the first."""
+    # Level 0 is R without its slowest exponential, the next the derivative of the one before without its slowest.
     tau, weight = _row(TAU, n), _row(WEIGHT, n)
     level, changes = m - 1, 0
     while level > 0:
@@ -202,7 +199,8 @@ def _turning_points(m, width, n, scratch):
 def _reaches(t, s, at_end, tau_syn, delta, n, scratch):
     """u >= theta where a rising piece ends, at s = s_lo + t: in a peak (then u > theta) or with the interval."""
     excess, rise, bend, size = _excess(t, delta, n, scratch)
-    spread = ROUNDING * (1.0 + max(math.fabs(s), -scratch[S_LO]) * (scratch[MEM_RATE] + scratch[FASTEST]))
+    spread = 1.0 + max(math.fabs(s), -scratch[S_LO]) * (scratch[MEM_RATE] + scratch[FASTEST])
+    spread = min(ROUNDING * spread, 1.0)
     if math.fabs(excess) > spread * size:
         return excess > 0.0
     excess = _excess_exactly(s, tau_syn, n, scratch)
@@ -225,21 +223,22 @@ def _crossing_time(low, high, guess, s_hi, tau_syn, delta, n, scratch):
     for _ in range(200):
         excess, rise, bend, size = _excess(t, delta, n, scratch)
         low, high = (low, t) if excess > 0.0 else (t, high)
+        if math.fabs(excess) <= 2.0**-53 * size:
+            break
         step = math.inf
         if rise * scratch[TAU_MEM] > 2.0**-60 * size:
             newton = -excess / rise
             step = newton / max(0.5, 1.0 + 0.5 * newton * (bend / rise))
         if low <= t + step <= high:
             t += step
-            straight = math.fabs(step) * max(scratch[FASTEST], math.fabs(bend) / rise) <= LAST_STEP
-            if straight or math.fabs(excess) <= 2.0**-53 * size:
+            if math.fabs(step) * max(scratch[FASTEST], math.fabs(bend) / rise) <= LAST_STEP:
                 break
         else:
             t = 0.5 * (low + high)
             if not low < t < high:
                 break
     s = scratch[S_LO] + t
-    flat = rise * scratch[TAU_MEM] < GRAZING * math.fabs(scratch[THETA])
+    flat = 2.0**-27 * scratch[FASTEST] * size < rise and rise * scratch[TAU_MEM] < GRAZING * math.fabs(scratch[THETA])
     if flat and rise * rise > 2.0**-46 * size * math.fabs(bend):  # rounding of u has not hidden the slope
         for _ in range(3):
             step = _excess_exactly(s, tau_syn, n, scratch) / rise
@@ -292,9 +291,7 @@ def _within_short_interval(tau_syn, delta, n, s_hi, scratch):
         return math.inf
     excess_end, rise_end, _, size = _excess(width, delta, n, scratch)
     error = GENEROUS * (size + scratch[SIZE] + gross * width)
-    if not excess < -error:
-        return math.nan
-    if least > GENEROUS * gross:
+    if excess < -error and least > GENEROUS * gross:
         if not excess_end > error:
             return math.inf if excess_end < -error else math.nan
         # Cubic interpolation of t as a function of u.

@@ -114,7 +114,7 @@ class Oracle:
 
     @staticmethod
     def root(a, b, function, derivative):
-        """The root in [a, b] of a function that changes sign once there: Newton, every third step halves."""
+        """The root in [a, b] of a function that changes sign once there: Newton's iteration, now and then a halving."""
         rising = function(b) > 0
         s = (a + b) / 2
         for i in range(1, 1000):
@@ -225,10 +225,10 @@ def _condition(case: Case, s: float) -> float:
     return size + abs(case.theta)
 
 
-def _assert_right(case: Case, roundings: int = 8) -> list[mpf]:
-    """The first crossing of the oracle: 8 roundings of max(tau, s), and of the terms of u divided by du/ds.
+def _assert_right(case: Case) -> list[mpf]:
+    """The first crossing of the oracle: 4 roundings of max(tau, s), and of the terms of u divided by du/ds.
 
-    Measured: up to 4.
+    Measured on 38000 cases: 1.3.
     """
     s, exact = _search(case), Oracle(case).crossings()
     slowest = max(case.tau_mem, *case.tau_syn)
@@ -237,7 +237,7 @@ def _assert_right(case: Case, roundings: int = 8) -> list[mpf]:
         with workdps(DIGITS):
             size = mpf(_condition(case, float(exact[0]))) / Oracle(case).slope(exact[0])
             error = abs(mpf(s) - exact[0])
-            assert error <= roundings * UNIT * (max(slowest, abs(s)) + size), (case, s, exact, float(error))
+            assert error <= 4 * UNIT * (max(slowest, abs(s)) + size), (case, s, exact, float(error))
         assert case.s_lo <= s <= case.s_hi
     return exact
 
@@ -260,9 +260,8 @@ def test_first_crossing_agrees_with_50_digits():
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_first_crossing_agrees_with_50_digits_on_20000_cases(seed):
+def test_first_crossing_agrees_with_50_digits_on_4000_cases(seed):
     rng = np.random.default_rng(seed)
     for _ in range(2000):
         case = _draw(rng)
@@ -323,6 +322,30 @@ def test_peaks_just_above_and_below_threshold(margin):
     assert n_sharp == 12 or margin > 2e-5
 
 
+def test_inflections_on_the_threshold():
+    # R has a double root at s, where u is theta to 1e-6 ... 1e-16: the time is hidden by rounding, the decision is not.
+    rng = np.random.default_rng(6)
+    counts = [0, 0]
+    for _ in range(100):
+        s, fast, slow = rng.uniform(0.2, 1.5), rng.uniform(0.1, 1), rng.uniform(1.05, 4)
+        theta = float(rng.choice([-1, 1]) * rng.uniform(0.2, 1))
+        drive = np.linalg.solve([[1, 1], [1 / fast, 1 / slow]], [theta, 0]) * np.exp([s / fast, s / slow])
+        s_hi = float(rng.choice([s, s + 1e-3, s + 2, math.inf]))
+        case = Case(0.0, tuple(map(float, drive)), theta, 1.0, (float(fast), float(slow)), 0.0, s_hi)
+        with workdps(DIGITS):
+            p = float(-Oracle(case).excess(mpf(s)) * exp(mpf(s)))
+        case = replace(case, p=p * (1.0 + float(rng.choice([-1, 0, 1])) * 10.0 ** rng.uniform(-16, -6)))
+        if case.p < theta:
+            found, exact = _search(case), Oracle(case).crossings()
+            assert math.isinf(found) == (not exact), case
+            counts[bool(exact)] += 1
+            if exact:
+                with workdps(DIGITS):
+                    # 4 roundings of the terms of u (measured on 700 cases: 1).
+                    assert abs(Oracle(case).excess(mpf(found))) <= 4 * UNIT * _condition(case, found), case
+    assert min(counts) > 3
+
+
 def test_a_touch_is_no_crossing_and_one_float_below_is():
     # Peak of the sum at s = 0 with u = p = tau_mem (q_1 + q_2) exactly.
     for tau_syn in ((0.5, 2.0), (0.25, 0.25), (1.0, 0.5), (1.0 + 2.0**-40, 1.0)):
@@ -369,8 +392,8 @@ def test_one_receptor_split_in_several_decides_like_crosses(split):
             whole = Case(case.p, (case.q,), case.theta, case.tau_mem, (case.tau_syn,), case.s_lo, case.s_hi)
             with workdps(DIGITS):
                 size = max(case.tau_mem, case.tau_syn, abs(s)) + _condition(whole, s) / Oracle(whole).slope(mpf(s))
-            # Each has 4 to 8 roundings; the parts are up to three times the whole.
-            assert abs(s - other) <= 3 * 12 * UNIT * size, case
+            # Twice 4 roundings; the terms of the parts are up to three times those of the whole.
+            assert abs(s - other) <= 3 * 8 * UNIT * size, case
     assert n_spikes > 20
 
 
@@ -403,9 +426,11 @@ def test_nothing_overflows():
     ]:
         for tau_syn in ((1e-3, 10.0), (1.0, 1.0)):
             for s_lo in (0.0, 1e-5, 1e6, 1e300):
-                for s_hi in (s_lo + 1e-6, 1e300, math.inf):
-                    s = _search(Case(p, q, theta, 1.0, tau_syn, s_lo, s_hi))
-                    assert s == math.inf or s_lo <= s <= s_hi
+                case = Case(p, q, theta, 1.0, tau_syn, s_lo)
+                s = _search(case)
+                assert s == math.inf or s_lo <= s <= s_lo + 1e4
+                assert _search(replace(case, s_hi=1e300)) in (s, math.inf if s_lo == 1e300 else s)
+                assert _search(replace(case, s_hi=s_lo + 1e-6)) in (s, math.inf)
     assert _search(Case(-1e200, (9e200, 1e200), 1e200, 1.0, (0.5, 2.0))) == pytest.approx(
         _search(Case(-1.0, (9.0, 1.0), 1.0, 1.0, (0.5, 2.0))), rel=4 * UNIT * 4
     )
