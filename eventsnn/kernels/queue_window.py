@@ -222,7 +222,7 @@ def open_window(net, state, scratch, start):
     counts[N_WASTED] = 0
     counts[N_WINDOWS] += 1
     reals[WINDOW_START] = start
-    reals[WINDOW_END] = start + reals[WIDTH]
+    reals[WINDOW_END] = max(start + reals[WIDTH], np.nextafter(start, np.inf))  # at 1e16 of its widths, time must go on
     describe_window(net, state, scratch)
     square = 0.125 * (reals[WINDOW_END] - start) ** 2
     mix, fade = scratch.mix, scratch.fade
@@ -264,7 +264,8 @@ def is_quiet(net, state):
                 tau_syn, delta = net.tau_syn[g, r], net.delta[g, r]
                 s_top = extremum_time(0.0, 1.0, tau_mem, tau_syn, delta)
                 top += state.cells[n, Q + r] * synaptic_kernel(s_top, tau_mem, tau_syn, delta)
-        if not top < net.theta[n] * (1.0 - _SLACK):
+        # top is 0 where the potential comes up to rest from below; a threshold at rest is then never passed
+        if not (top < net.theta[n] * (1.0 - _SLACK) or top <= 0.0 <= net.theta[n]):
             return False
     return True
 

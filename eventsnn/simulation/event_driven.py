@@ -13,7 +13,7 @@ from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
-from eventsnn.simulation.graph_driven import NetworkState, simulate_network
+from eventsnn.simulation.graph_driven import NetworkState, require_end, simulate_network
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.result import Result
@@ -112,10 +112,7 @@ def _simulate_chain(network: Sequential, spikes: Spikes, t_max: float, n_threads
     """A chain without delays: a block of samples goes through all layers at once."""
     check_inputs(network, spikes)
     for layer in network.layers:
-        if math.isinf(t_max) and layer.neuron.max_spikes is None and layer.neuron.rests_above_threshold:
-            raise ValidationError(
-                f"simulate: population {layer.name!r} rests above threshold and would fire for ever; give t_max"
-            )
+        require_end(layer.name, layer.neuron, t_max)
     blocks = sample_blocks(spikes.n_samples)
     source = input_events(spikes)
 

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._synapses import real_array
 from eventsnn.connections import Dense
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.graph import Network, Projection
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.queue_state import QueueState
 from eventsnn.network import Layer
+from eventsnn.neurons import LIF
 from eventsnn.simulation.layers import LayerRunner
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.priority_queue import (
@@ -58,6 +60,10 @@ class NetworkState:
         return self._start(name, sample).i_syn
 
     def _start(self, name: str, sample: int) -> StartOfPopulation:
+        if name not in self.network.populations:
+            raise ValidationError(f"NetworkState: no population {name!r}; there are {list(self.network.populations)}")
+        if not 0 <= sample < self.n_samples:
+            raise ValidationError(f"NetworkState: sample must lie in 0 .. {self.n_samples - 1}, got {sample}")
         return _starts(self.network, self.parts, self.samples[sample], self.t)[name]
 
 
@@ -75,6 +81,8 @@ def simulate_network(
     progress: bool,
 ) -> Result:
     """See `simulate`."""
+    if state is not None and not isinstance(state, NetworkState):
+        raise ValidationError(f"simulate: state: must be a Result.state, got {type(state).__name__}")
     inputs = _checked_inputs(network, spikes, state)
     t_start = 0.0 if state is None else state.t
     if t_max < t_start:
@@ -96,13 +104,15 @@ def simulate_network(
         parts = state.parts
     else:
         parts = tuple(build_part(network, names) for names, ok in zip(components, layered, strict=True) if not ok)
-    start_states = [
-        state.samples[b] if state is not None else tuple(_initial_state(network, part, initial) for part in parts)
-        for b in range(n_samples)
-    ]
     starts = None
-    if state is not None or initial is not None:
-        starts = [_starts(network, parts, start_states[b], t_start) for b in range(n_samples)]
+    if state is not None:
+        start_states = state.samples
+        starts = [_starts(network, parts, own, t_start) for own in start_states]
+    else:
+        initial_states = tuple(_initial_state(network, part, initial) for part in parts)
+        start_states = (initial_states,) * n_samples  # every run works on a copy
+        if initial is not None:
+            starts = [_starts(network, parts, initial_states, t_start)] * n_samples
     found = {name: inputs[name] for name in network.inputs}
     finals: list[list[QueueState]] = [[] for _ in range(n_samples)]
     stopped = None
@@ -201,16 +211,20 @@ def _require_state_fits(
 
 
 def _require_drive(network: Network, t_max: float, state: NetworkState | None, initial: Any) -> None:
-    if np.isinf(t_max):
-        for name, population in network.populations.items():
-            if population.neuron.rests_above_threshold and population.neuron.max_spikes is None:
-                raise ValidationError(
-                    f"simulate: population {name!r} rests above threshold and would fire for ever; give t_max"
-                )
+    for name, population in network.populations.items():
+        require_end(name, population.neuron, t_max)
     if not network.is_driven and state is None and initial is None:
         raise ValidationError(
             "simulate: nothing drives this network: no projection comes from an input, and no neuron rests above "
             "threshold; add an input, a bias current or an initial state"
+        )
+
+
+def require_end(name: str, neuron: LIF, t_max: float) -> None:
+    """Raise if a population would fire for ever."""
+    if np.isinf(t_max) and neuron.max_spikes is None and neuron.rests_above_threshold:
+        raise ValidationError(
+            f"simulate: population {name!r} rests above threshold and would fire for ever; give t_max"
         )
 
 
@@ -243,8 +257,10 @@ def _run_layer(
 ) -> Spikes:
     """One population without loops: its projections as one, their events as one stream."""
     population, incoming = network.populations[name], network.projections_to(name)
-    weights = [p.connection.weight for p in incoming]
-    weight = np.ascontiguousarray(np.concatenate(weights))
+    connection = incoming[0].connection
+    if len(incoming) > 1:
+        connection = Dense(np.concatenate([p.connection.weight for p in incoming]))
+    assert isinstance(connection, Dense)  # see _is_layer
     samples, neurons, times, first = [], [], [], 0
     for projection in incoming:
         sent, delay = found[projection.source], _delay_per_source(projection)
@@ -259,11 +275,11 @@ def _run_layer(
     neuron = population.neuron
     if neuron.has_named_receptors:
         neuron = replace(neuron, tau_syn=neuron.tau_syn[neuron.receptors[0]])
-    layer = Layer(name, Dense(weight), neuron)
+    layer = Layer(name, connection, neuron)
 
     def work(block: tuple[int, int]) -> Spikes:
         mine = arriving[slice(*block)]
-        events = LayerRunner(layer, weight, t_max).forward(
+        events = LayerRunner(layer, connection.weight, t_max).forward(
             InputEvents(mine.offsets, mine.neurons, mine.times), block[0]
         )
         return Spikes._from_offsets(events.offsets, events.neurons.copy(), events.times.copy(), layer.n_neurons)
@@ -301,13 +317,15 @@ def _initial_state(
     network: Network, part: QueuePart, initial: Mapping[str, Mapping[str, ArrayLike]] | None
 ) -> QueueState:
     """Rest, or what `initial` says: {population: {"v": ..., "i_syn": ...}}."""
-    given = dict(initial or {})
+    given: Mapping[str, Mapping[str, ArrayLike]] = {} if initial is None else initial
+    _require_dict("initial", given)
     n_receptors = part.network.tau_syn.shape[1]
     u, i_syn = np.empty(part.network.theta.size), np.zeros((part.network.theta.size, n_receptors))
     unknown = [name for name in given if name not in network.populations]
     if unknown:
         raise ValidationError(f"simulate: initial: no population {unknown[0]!r}; there are {list(network.populations)}")
     for name, first, n in part.populations:
+        _require_dict(f"initial[{name!r}]", given.get(name, {}))
         neuron, own = network.populations[name].neuron, dict(given.get(name, {}))
         v = _given_array(name, "v", own.pop("v", neuron.v_start(n)), (n,))
         above = np.flatnonzero(v >= neuron.per_neuron("v_threshold", n))
@@ -335,9 +353,14 @@ def _initial_state(
     return start_state(part.network, u, i_syn, 0.0)
 
 
+def _require_dict(what: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise ValidationError(f"simulate: {what}: must be a dict, got {type(value).__name__}")
+
+
 def _given_array(name: str, what: str, value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """A finite array that broadcasts to `shape`; one value per neuron may also be given for a single receptor."""
-    array = np.asarray(value, dtype=np.float64)
+    array = real_array(f"simulate: initial[{name!r}][{what!r}]", value).astype(np.float64)
     if array.shape == shape[:1] and shape[1:] == (1,):
         array = array[:, None]
     try:

@@ -47,11 +47,13 @@ class QueuePart:
 
     sources : (name, first source number, size) of every input and population that drives it from outside
     populations : (name, first neuron, size)
+    most_at_once : synapses that one spike reaches in one instant, at most; a neuron may be among them more than once
     """
 
     network: QueueNetwork
     sources: tuple[tuple[str, int, int], ...]
     populations: tuple[tuple[str, int, int], ...]
+    most_at_once: int
 
 
 def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
@@ -123,7 +125,7 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
         **segments,
         n_external=first,
     )
-    return QueuePart(compiled, tuple(sources), tuple(populations))
+    return QueuePart(compiled, tuple(sources), tuple(populations), _most_at_once(compiled))
 
 
 def _receptor_index(network: Network, target: str, receptor: str | None) -> int:
@@ -161,8 +163,9 @@ def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) 
     }
 
 
-def make_scratch(net: QueueNetwork) -> QueueScratch:
-    """Work space for this network."""
+def make_scratch(part: QueuePart) -> QueueScratch:
+    """Work space for one run."""
+    net = part.network
     n, (n_groups, n_receptors) = net.theta.size, net.tau_syn.shape
     return QueueScratch(
         push=np.zeros((n_groups, n_receptors)),
@@ -174,7 +177,7 @@ def make_scratch(net: QueueNetwork) -> QueueScratch:
         mix=np.zeros(n_receptors),
         fade=np.zeros(n_receptors),
         crossing=np.empty(scratch_size(n_receptors)),
-        todo=np.empty(max(n, _most_at_once(net)) + 1, np.int64),
+        todo=np.empty(max(n, part.most_at_once) + 1, np.int64),
         sums=np.zeros((n, n_receptors)),
         is_touched=np.zeros(n, np.uint8),
         touched=np.empty(n, np.int64),
@@ -182,7 +185,7 @@ def make_scratch(net: QueueNetwork) -> QueueScratch:
 
 
 def _most_at_once(net: QueueNetwork) -> int:
-    """Synapses that one spike reaches in one instant, at most: a neuron may be among them more than once."""
+    """See `QueuePart`."""
     if net.segment_delay.size == 0:
         return 0
     sizes = net.segment_place[:, SEGMENT_END] - net.segment_place[:, SEGMENT_START]
@@ -275,7 +278,7 @@ def run_queue(
 
     report : called as report(time reached, spikes so far) several times a second
     """
-    net, scratch = part.network, make_scratch(part.network)
+    net, scratch = part.network, make_scratch(part)
     state.counts[NEXT_INPUT] = state.counts[N_WRITTEN] = state.counts[N_SYNAPTIC] = 0
     out_times, out_neurons = np.empty(1024), np.empty(1024, np.int64)
     stopped = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._validation import index_array
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.traces import membrane_traces
@@ -47,7 +48,7 @@ class Result:
     network : the simulated network
     spikes : dict of Spikes by name, the inputs included (a chain's is called "input")
     t_start, t_max : beginning and end of the simulation
-    n_synaptic_events : arrivals of spikes at synapses
+    n_synaptic_events : synapses that spikes were sent over
     """
 
     def __init__(
@@ -229,8 +230,6 @@ class Result:
         return sample
 
     def _checked_neurons(self, name: str, neurons: ArrayLike) -> NDArray[np.int64]:
-        from eventsnn._validation import index_array
-
         return index_array("Result: neurons", neurons, self._graph.populations[name].n_neurons, "number of neurons")
 
     def __iter__(self) -> Iterator[str]:

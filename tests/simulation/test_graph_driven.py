@@ -274,6 +274,10 @@ BAD = [
     (lambda net, s: run(net, s, initial={"nobody": {}}), "no population 'nobody'"),
     (lambda net, s: run(net, s, initial={"exc": {"i_syn": {"slow": 1.0}}}), "no receptor 'slow'"),
     (lambda net, s: run(net, s, initial={"exc": {"v": [0.1, 0.2]}}), "must be a number or of shape"),
+    (lambda net, s: run(net, s, initial=[0.5]), "initial: must be a dict, got list"),
+    (lambda net, s: run(net, s, initial={"exc": 0.5}), "'exc'.: must be a dict, got float"),
+    (lambda net, s: run(net, s, initial={"exc": {"v": "high"}}), "must hold real numbers"),
+    (lambda net, s: run(net, s, state=0.5), "state: must be a Result.state, got float"),
     (lambda net, s: run(net, s).state, "resumable=True"),
     (lambda net, s: run(net, s, 0.6, state=run(net, s, resumable=True).state), "stands at 0.5"),
     (lambda net, s: run(net, None, 0.1, state=run(net, s, resumable=True).state), "the state given stands at 0.5"),
@@ -306,3 +310,44 @@ def test_simulate_names_the_neuron_that_is_not_finite():
     spikes = Spikes(np.zeros(9, int), np.zeros(9, int), 0.1 * np.arange(9), n_samples=1, n_neurons=1)
     with pytest.raises(SimulationError, match="'cell', neuron 2: the membrane potential is not finite"):
         run(net, spikes, 5.0, max_events=1000)
+
+
+def test_neuron_that_rests_at_its_threshold_comes_to_an_end():
+    """It never fires by itself, but no bound lies below the threshold either."""
+    spikes = one([3.0], LIF(tau_mem=2.0, tau_syn=1.0, v_leak=1.0), [0.1], [0], t_max=math.inf).spikes["out"]
+    assert spikes.n_events == 2
+
+
+def test_time_goes_on_where_it_is_coarse():
+    """Near 1e20 two times differ by 16,384 time constants at least."""
+    spikes = one([6.0], LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1), [1e20], [0], t_max=math.inf).spikes["out"]
+    assert spikes.times.tolist() == [1e20]
+
+
+BAD_RESULT = [
+    (lambda result: result.rates("nobody"), "no population 'nobody'"),
+    (lambda result: result.intervals("exc", 7), "sample must lie in 0 .. 0, got 7"),
+    (lambda result: result.v("nobody", [0.1]), "no population 'nobody'"),
+    (lambda result: result.v("exc", [-0.1]), "finite values >= 0"),
+    (lambda result: result.v("exc", [0.1], neurons=[48]), "neurons: entry 0 is 48"),
+    (lambda result: result.i_syn("exc", [0.1], receptor="slow"), "has no receptor 'slow'"),
+    (lambda result: result.state.v("nobody"), "NetworkState: no population 'nobody'"),
+    (lambda result: result.state.i_syn("exc", 3), "NetworkState: sample must lie in 0 .. 0, got 3"),
+]
+
+
+@pytest.mark.parametrize(("attempt", "message"), BAD_RESULT, ids=[message for _, message in BAD_RESULT])
+def test_result_refuses(attempt, message):
+    with pytest.raises(ValidationError, match=message):
+        attempt(run(balanced(), drive(), 0.1, resumable=True))
+
+
+def test_rates_need_an_end():
+    with pytest.raises(ValidationError, match=r"Result\.rates: needs a simulation of finite length"):
+        one([3.0], LIF(tau_mem=1.0, tau_syn=1.0), [0.0], [0], t_max=math.inf).rates("out")
+
+
+def test_inputs_needs_a_single_one():
+    net = Network({}, {"cell": Population(LIF(1.0, 0.5, v_leak=1.25), 1)}, [])
+    with pytest.raises(ValidationError, match="the network has 0 inputs"):
+        _ = run(net, None, 1.0).inputs
