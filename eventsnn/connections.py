@@ -65,8 +65,30 @@ class Connection(Protocol):
         """
 
 
+class _Synapses:
+    """What follows from the weights and delays of any connection."""
+
+    weight: NDArray[np.floating]
+    delay: Any
+
+    @property
+    def n_synapses(self) -> int:
+        """Number of synapses."""
+        return int(self.weight.size)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """float32 or float64: the type of the weights."""
+        return self.weight.dtype
+
+    @property
+    def has_delay(self) -> bool:
+        """Whether some delay is not zero."""
+        return bool(self.delay.any())
+
+
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(_Synapses):
     """All-to-all connection.
 
     Parameters
@@ -127,21 +149,6 @@ class Dense:
         """Number of postsynaptic neurons."""
         return int(self.weight.shape[1])
 
-    @property
-    def n_synapses(self) -> int:
-        """Number of synapses, n_pre n_post."""
-        return int(self.weight.size)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """float32 or float64: the type of the weights."""
-        return self.weight.dtype
-
-    @property
-    def has_delay(self) -> bool:
-        """Whether some delay is not zero."""
-        return bool(self.delay.any())
-
     def rows(self) -> SynapseRows:
         """All synapses by presynaptic neuron, see `Connection.rows`; the weights are a view, the rest is new."""
         n_pre, n_post = self.weight.shape
@@ -155,7 +162,7 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Sparse:
+class Sparse(_Synapses):
     """Connection with a synapse wherever a sparse matrix has an entry.
 
     Parameters
@@ -291,21 +298,6 @@ class Sparse:
             weights = np.full(keys.size, weights)
         matrix = sparse.coo_array((weights, (keys // n_post, keys % n_post)), shape=(n_pre, n_post))
         return cls(matrix, _per_synapse("delay", delay, keys.size) if callable(delay) else delay)
-
-    @property
-    def n_synapses(self) -> int:
-        """Number of synapses."""
-        return int(self.weight.size)
-
-    @property
-    def dtype(self) -> np.dtype[np.floating]:
-        """float32 or float64: the type of the weights."""
-        return self.weight.dtype
-
-    @property
-    def has_delay(self) -> bool:
-        """Whether some delay is not zero."""
-        return bool(self.delay.any())
 
     def rows(self) -> SynapseRows:
         """All synapses by presynaptic neuron, see `Connection.rows`; all but the delays are the arrays themselves."""
