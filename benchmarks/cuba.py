@@ -12,6 +12,10 @@ simulators have the same synapses and the same start. Imports NumPy only, becaus
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,6 +59,22 @@ def cuba_network(n_neurons: int = 4000, seed: int = 0, delay: float = 0.0) -> Ne
 def sources(network: Network) -> NDArray[np.int64]:
     """The source neuron of each synapse, (n_synapses,)."""
     return np.repeat(np.arange(len(network["v0"])), np.diff(network["indptr"]))
+
+
+def worker_arguments(description: str, modes: Iterable[str]) -> tuple[Network, argparse.Namespace]:
+    """The network and the options that a peer's worker was started with."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("network", type=Path)
+    parser.add_argument("mode", choices=list(modes))
+    parser.add_argument("--dt", type=float, default=1e-4, help="step, s (default 1e-4)")
+    parser.add_argument("--delay", type=float, help="delay of all synapses, s (default: the network's)")
+    parser.add_argument("--t-max", type=float, default=1.0, help="biological time, s (default 1)")
+    parser.add_argument("--spikes", type=Path, help="write times and neurons of all spikes to this file")
+    options = parser.parse_args()
+    network = dict(np.load(options.network))
+    if options.delay is None:
+        options.delay = float(network["delay"])
+    return network, options
 
 
 def spike_distance(a: Raster, b: Raster, tolerance: float = 1e-3, until: float = np.inf) -> dict[str, float]:

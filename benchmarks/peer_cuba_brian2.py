@@ -103,17 +103,7 @@ class Standalone:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("network", type=Path)
-    parser.add_argument("mode", choices=["cython", "standalone"])
-    parser.add_argument("--dt", type=float, default=1e-4, help="step, s (default 1e-4)")
-    parser.add_argument("--delay", type=float, help="delay of all synapses, s (default: the network's)")
-    parser.add_argument("--t-max", type=float, default=1.0, help="biological time, s (default 1)")
-    parser.add_argument("--spikes", type=Path, help="write times and neurons of all spikes to this file")
-    options = parser.parse_args()
-    network = dict(np.load(options.network))
-    if options.delay is None:
-        options.delay = float(network["delay"])
+    network, options = cuba.worker_arguments(__doc__ or "", ["cython", "standalone"])
 
     start = time.perf_counter()
     simulation = (Cython if options.mode == "cython" else Standalone)(network, options)

@@ -12,10 +12,8 @@ NEST wants currents in pA: with C_m in pF as large as tau_m in ms, 1 pA drives b
 
 from __future__ import annotations
 
-import argparse
 import os
 import time
-from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -56,17 +54,7 @@ def _milliseconds(seconds: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("network", type=Path)
-    parser.add_argument("mode", choices=MODELS)
-    parser.add_argument("--dt", type=float, default=1e-4, help="step, s (default 1e-4)")
-    parser.add_argument("--delay", type=float, help="delay of all synapses, s (default: the network's)")
-    parser.add_argument("--t-max", type=float, default=1.0, help="biological time, s (default 1)")
-    parser.add_argument("--spikes", type=Path, help="write times and neurons of all spikes to this file")
-    options = parser.parse_args()
-    network = dict(np.load(options.network))
-    if options.delay is None:
-        options.delay = float(network["delay"])
+    network, options = cuba.worker_arguments(__doc__ or "", MODELS)
     if options.delay < options.dt:
         raise SystemExit(f"--delay: NEST needs at least one step, {options.dt} s, got {options.delay}")
     nest.verbosity = nest.VerbosityLevel.ERROR
