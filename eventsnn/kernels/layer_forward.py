@@ -31,12 +31,8 @@ from eventsnn.kernels.constants import (
 )
 from eventsnn.kernels.flow import synaptic_kernel
 from eventsnn.kernels.jit import kernel
-from eventsnn.kernels.replay import (
-    first_crossings,
-    first_crossings_at_end,
-    spikes_at_end,
-    spikes_of_sweep,
-)
+from eventsnn.kernels.many_spikes import flag_late, spikes_at_end, spikes_of_sweep
+from eventsnn.kernels.replay import first_crossings, first_crossings_at_end
 from eventsnn.kernels.solve import solve_found
 from eventsnn.kernels.sorting import sort_events
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE
@@ -136,8 +132,11 @@ def _flag_peaks(constants, work, n_post, now, flags):
 
 
 @kernel(allocates=True)
-def layer_forward(constants, weight, events, factors, work, flags, words, found, record, out):
-    """Simulate a block of samples; returns (status, sample): STATUS_OK, or what went wrong and in which sample.
+def layer_forward(constants, weight, events, first, factors, work, flags, words, found, record, out):
+    """Simulate the samples `first` and later of a block.
+
+    Returns (status, sample): STATUS_OK, or what went wrong and in which sample. All samples before it are finished:
+    with more room in `out`, and what it holds already, go on from there.
 
     Parameters
     ----------
@@ -148,7 +147,7 @@ def layer_forward(constants, weight, events, factors, work, flags, words, found,
     flags : uint8, n_post rounded up to a multiple of 8, zero beyond n_post; words : its memory as uint64
     found : FoundSpikes with room for n_post
     record : SpikeRecord of (n_samples, n_post), filled when max_spikes == 1
-    out : OutputEvents, filled in canonical order
+    out : OutputEvents, filled in canonical order from offsets[first] on
 
     Notes
     -----
@@ -160,15 +159,14 @@ def layer_forward(constants, weight, events, factors, work, flags, words, found,
     only_first = constants.max_spikes == 1
     flagged, counts, rows = np.empty(flags.size + 1, np.int64), np.zeros(n_post, np.int64), np.empty(n_post, np.int32)
     spare_times, spare_neurons = np.empty(n_post), np.empty(n_post, np.int64)
-    heads = np.empty(n_post + 1, np.int64)
+    heads, ends = np.empty(n_post + 1, np.int64), np.empty((3, _SWEEP + 1))
     theta = weight.dtype.type(constants.theta)
     offsets, neurons = events.offsets, events.neurons
     values, clock = factors.values, factors.clock
     found_floats, found_bits, found_places = found.floats, found.bits, found.places
     out_offsets, out_times, out_neurons, first_time = out.offsets, out.times, out.neurons, record.time
-    written = 0
-    out_offsets[0] = 0
-    for b in range(offsets.size - 1):
+    written = out_offsets[first]
+    for b in range(first, offsets.size - 1):
         start, end = offsets[b], offsets[b + 1]
         while end > start and clock[TIME, end - 1] > constants.t_end:
             end -= 1
@@ -201,7 +199,7 @@ def layer_forward(constants, weight, events, factors, work, flags, words, found,
                 else:
                     written = spikes_of_sweep(
                         constants, weight, neurons, clock, values, k, stop, flagged, n_flagged, work, now, new,
-                        counts, out_times, out_neurons, written,
+                        found_floats, rows, found_places, ends, counts, out_times, out_neurons, written,
                     )  # fmt: skip
                     if written < 0:
                         return STATUS_BUFFER_FULL, b
@@ -210,15 +208,20 @@ def layer_forward(constants, weight, events, factors, work, flags, words, found,
         if not math.isfinite(_total(work, now, n_post)):
             return STATUS_NOT_FINITE, b
         if k == end and end > start:
-            _flag_peaks(constants, work, n_post, now, flags)
-            n_flagged = _collect(words, flags, flagged)
             if only_first:
+                _flag_peaks(constants, work, n_post, now, flags)
+                n_flagged = _collect(words, flags, flagged)
                 n_found = first_crossings_at_end(
                     constants, clock, values, end - 1, flagged, n_flagged, work, now, found_floats, found_places,
                     n_found,
                 )  # fmt: skip
             else:
-                written = spikes_at_end(constants, clock, end - 1, work, now, counts, out_times, out_neurons, written)
+                flag_late(constants, clock[TIME, end - 1] - clock[REFERENCE, end - 1], work, n_post, now, flags)
+                n_flagged = _collect(words, flags, flagged)
+                written = spikes_at_end(
+                    constants, clock, end - 1, flagged, n_flagged, work, now, ends, counts, out_times, out_neurons,
+                    written,
+                )  # fmt: skip
                 if written < 0:
                     return STATUS_BUFFER_FULL, b
         if only_first:

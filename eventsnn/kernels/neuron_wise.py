@@ -60,13 +60,12 @@ def _start(constants, n, state):
 
 
 @kernel(allocates=True)
-def neuron_wise_forward(constants, weight, events, record, out):
+def neuron_wise_forward(constants, weight, events, first, record, out):
     """As `layer_forward`, for `NeuronConstants`; of the record, decay_mem and warped are not filled."""
     state = np.zeros(6)
     spare_times, spare_neurons, heads = np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64)
-    written = 0
-    out.offsets[0] = 0
-    for b in range(events.offsets.size - 1):
+    written = out.offsets[first]
+    for b in range(first, events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
         first_out = written
         for n in range(weight.shape[1]):

@@ -1,12 +1,10 @@
-"""Which of the flagged neurons really crossed in a sweep, and in which interval: the exact part of the forward pass.
+"""First spikes: which of the flagged neurons really crossed in a sweep, and in which interval.
 
 `work` is the forward pass's array (dtype of the weights): p and q before the sweep in the rows now, now + 1;
 the other rows are named in `constants`.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -33,7 +31,7 @@ from eventsnn.kernels.constants import (
 from eventsnn.kernels.crossing import crosses
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak
-from eventsnn.kernels.spike_time import FAMILY_DOUBLE, spike_time
+from eventsnn.kernels.spike_time import FAMILY_DOUBLE
 
 #: Relative distance from threshold beyond which plain arithmetic decides: far above its rounding errors in float64.
 _CLEAR = 1e-9
@@ -158,68 +156,3 @@ def first_crossings_at_end(constants, clock, values, e, flagged, n_flagged, work
             places[NEURON, n_found], places[EVENT, n_found] = n, e
             n_found += 1
     return n_found
-
-
-@kernel
-def _all_spikes(constants, p, q, s_low, s_high, count, n, times, neurons, written, reference):
-    """All spikes of a neuron in (s_low, s_high]; returns the new p, its spike count and `written` (-1: full)."""
-    while count < constants.max_spikes and _crosses(constants, p, q, s_low, s_high):
-        if written == times.size:
-            return p, count, -1
-        s = spike_time(
-            p, q, constants.theta, constants.tau_mem, constants.tau_syn, constants.delta,
-            constants.family, s_low, s_high,
-        )  # fmt: skip
-        times[written] = reference + s
-        neurons[written] = n
-        written += 1
-        count += 1
-        p -= constants.reset_jump * math.exp(s / constants.tau_mem)
-        s_low = s
-    return p, count, written
-
-
-@kernel
-def spikes_of_sweep(
-    constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, new, counts, out_times,
-    out_neurons, written,
-):  # fmt: skip
-    """All spikes of the flagged neurons in the events first : stop; resets go to row `new`. Returns `written`."""
-    for i in range(n_flagged):
-        n = flagged[i]
-        p, q, taken = np.float64(work[now, n]), np.float64(work[now + 1, n]), 0.0
-        for e in range(first, stop):
-            w = np.float64(weight[neurons[e], n])
-            q += w * values[GAIN, e]
-            p += w * values[CROSS, e]
-            if not p + q * values[X_NEXT, e] > constants.theta * values[RISE, e]:
-                continue
-            reference = clock[REFERENCE, e]
-            after, counts[n], written = _all_spikes(
-                constants, p, q, clock[TIME, e] - reference, clock[TIME, e + 1] - reference, counts[n], n,
-                out_times, out_neurons, written, reference,
-            )  # fmt: skip
-            if written < 0:
-                return written
-            taken += p - after
-            p = after
-            if counts[n] >= constants.max_spikes:
-                work[OFF, n] = np.inf
-                break
-        work[new, n] -= taken
-    return written
-
-
-@kernel
-def spikes_at_end(constants, clock, e, work, now, counts, out_times, out_neurons, written):
-    """As `spikes_of_sweep`, for all neurons and the interval after the sample's last event e."""
-    reference = clock[REFERENCE, e]
-    for n in range(counts.size):
-        if work[now + 1, n] > 0.0 and work[OFF, n] == 0.0:
-            _, counts[n], written = _all_spikes(
-                constants, np.float64(work[now, n]), np.float64(work[now + 1, n]), clock[TIME, e] - reference,
-                constants.t_end - reference, counts[n], n, out_times, out_neurons, written, reference,
-            )  # fmt: skip
-            if written < 0:
-                break
-    return written

@@ -122,6 +122,16 @@ class LayerRunner:
     def _make_output(self, n_samples: int, capacity: int) -> None:
         self._out = OutputEvents(np.zeros(n_samples + 1, np.int64), np.empty(capacity, np.int64), np.empty(capacity))
 
+    def _grow_output(self, finished: int) -> None:
+        """More room for output events; those of the samples before `finished` are kept."""
+        old, kept = self._out, int(self._out.offsets[finished])
+        # as many spikes per sample as so far, and at least twice the room
+        expected = kept * (old.offsets.size - 1) // max(finished, 1)
+        self._make_output(old.offsets.size - 1, max(2 * old.times.size, expected + expected // 8) + 64)
+        self._out.offsets[:] = old.offsets
+        self._out.neurons[:kept] = old.neurons[:kept]
+        self._out.times[:kept] = old.times[:kept]
+
     def forward(self, events: InputEvents, first_sample: int = 0) -> InputEvents:
         """Output spikes of a block, in canonical order; valid until the next call.
 
@@ -137,18 +147,23 @@ class LayerRunner:
         if n_events > self._factors.values.shape[1]:
             self._factors = self._make_factors(n_events + n_events // 4)
         self.events = events
+        if self.uniform:
+            event_factors(self.constants, events, self._factors)
+        sample = 0
+        self._out.offsets[0] = 0
         while True:
             if self.uniform:
-                event_factors(self.constants, events, self._factors)
                 status, sample = layer_forward(
-                    self.constants, self.weight, events, self._factors, self._work, self._flags, self._words,
+                    self.constants, self.weight, events, sample, self._factors, self._work, self._flags, self._words,
                     self._found, self._record, self._out,
                 )  # fmt: skip
             else:
-                status, sample = neuron_wise_forward(self.constants, self.weight, events, self._record, self._out)
+                status, sample = neuron_wise_forward(
+                    self.constants, self.weight, events, sample, self._record, self._out
+                )
             if status != STATUS_BUFFER_FULL:
                 break
-            self._make_output(n_samples, 2 * self._out.times.size + 64)
+            self._grow_output(sample)
         if status == STATUS_NOT_FINITE:
             raise SimulationError(
                 f"population {self.name!r}, sample {first_sample + sample}: the membrane potential is not finite; "

@@ -35,7 +35,12 @@ def run(config, tmp_path, capsys):
 
 def command(*arguments, stderr=subprocess.PIPE):
     line = [sys.executable, "-m", "eventsnn", *map(str, arguments)]
-    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    # a test run in the background of a script (`... &`) ignores Ctrl-C, and so would its children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # -- without a run ------------------------------------------------------------------------------------------------
