@@ -146,7 +146,8 @@ def simulate_network(
     for name, population in network.populations.items():
         found.setdefault(name, _none(population.n_neurons, n_samples))
     ordered = {name: found[name] for name in network.sizes}
-    result = Result(network, ordered, t_max, t_start=t_start, start=starts, state=kept)
+    given_v = frozenset(name for name, own in (initial or {}).items() if "v" in own)
+    result = Result(network, ordered, t_max, t_start=t_start, start=starts, state=kept, given_v=given_v)
     if stopped is not None:
         names, b, outcome = stopped
         raise SimulationError(

@@ -47,12 +47,14 @@ class QueuePart:
 
     sources : (name, first source number, size) of every input and population that drives it from outside
     populations : (name, first neuron, size)
+    order : (n_synapses,) where each synapse of the kernel lies among the `rows` of all projections, one after the other
     most_at_once : synapses that one spike reaches in one instant, at most; a neuron may be among them more than once
     """
 
     network: QueueNetwork
     sources: tuple[tuple[str, int, int], ...]
     populations: tuple[tuple[str, int, int], ...]
+    order: NDArray[np.int64]
     most_at_once: int
 
 
@@ -93,7 +95,7 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
 
     v_inf = all_of("v_leak") + all_of("i_bias")
     group_of = np.cumsum(begins) - 1
-    segments = _segments(
+    order, segments = _segments(
         [
             (
                 source_place[p.source],
@@ -125,15 +127,18 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
         **segments,
         n_external=first,
     )
-    return QueuePart(compiled, tuple(sources), tuple(populations), _most_at_once(compiled))
+    return QueuePart(compiled, tuple(sources), tuple(populations), order, _most_at_once(compiled))
 
 
 def _receptor_index(network: Network, target: str, receptor: str | None) -> int:
     return 0 if receptor is None else network.populations[target].neuron.receptors.index(receptor)
 
 
-def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) -> dict[str, Any]:
-    """Synapses ordered by source, delay, group, receptor and target, and where each run of equals begins."""
+def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) -> Any:
+    """Synapses ordered by source, delay, group, receptor and target, and where each run of equals begins.
+
+    Returns where they were, and the entries of `QueueNetwork`.
+    """
     parts = []
     for first_source, first_target, receptor, (indptr, indices, weights, delays) in synapses:
         source = np.repeat(np.arange(indptr.size - 1) + first_source, np.diff(indptr))
@@ -154,7 +159,7 @@ def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) 
     ends = np.append(heads[1:], source.size)[: heads.size]
     last = np.append(source[heads][1:] != source[heads][:-1], True)[: heads.size]
     place = np.column_stack([group[heads], receptor[heads], heads, ends, last]).astype(np.int64)
-    return {
+    return order, {
         "source_segments": np.searchsorted(source[heads], np.arange(n_sources + 1)).astype(np.int64),
         "segment_delay": np.ascontiguousarray(delay[heads], dtype=np.float64),
         "segment_place": np.ascontiguousarray(place.reshape(-1, 5)),
