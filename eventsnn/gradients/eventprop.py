@@ -171,7 +171,7 @@ def _run_sample(
     result: Result, part: QueuePart, b: int, given: dict[str, NDArray[np.float64]], probes: dict[str, VoltageGradient],
     floor: NDArray[np.float64], sums: _Block, neuron_parameters: bool,
 ) -> _Sample:  # fmt: skip
-    net, graph = part.network, result._graph
+    net = part.network
     n_sources = [result.spikes[name][b] for name, _, _ in part.sources]
     source_times = np.concatenate([own.times for own in n_sources]) if n_sources else np.empty(0)
     source = np.concatenate([own.neurons + first for own, (_, first, _) in zip(n_sources, part.sources, strict=True)] or
@@ -192,11 +192,12 @@ def _run_sample(
         for name, first, n in part.populations:
             start = result._start[b][name].i_syn
             currents[first : first + n, : start.shape[1]] = start
-    slopes_of_spikes(net, times, items, spike_neurons, currents, 0.0, before, after)
+    held = np.zeros(net.theta.size + probe_times.size, np.uint8)
+    slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, 0.0, before, after, held)
     adjoint = np.zeros((net.theta.size, 1 + net.tau_syn.shape[1]))
     n_raised = adjoint_run(
-        net, times, items, spike_neurons, probe_neurons, probe_values, before, after, floor, 0.0, adjoint, d_times,
-        sums.weights, sums.delays, sums.sums,
+        net, times, items, spike_neurons, probe_neurons, probe_values, before, after, held, floor, 0.0, adjoint,
+        d_times, sums.weights, sums.delays, sums.sums,
     )  # fmt: skip
     d_spikes = d_times[source_times.size :]
     if not np.isfinite(d_times).all() or not np.isfinite(adjoint).all():
@@ -213,7 +214,6 @@ def _run_sample(
             mine = d_spikes[first_spike : first_spike + spikes.n_events]
             _add_neurons(result, name, b, spikes, mine, probes.get(name), floor[first : first + n], sums.neurons[name])
             first_spike += spikes.n_events
-    del graph
     return _Sample(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
 
 
@@ -309,7 +309,10 @@ def _collect(
         weights.append(d_weights[low:high].reshape(connection.weight.shape))
         delays.append(_sum_delays(connection, d_delays[low:high]))
         low = high
-    neurons, initial, spike_times, input_times = {}, {}, {}, {}
+    neurons: dict[str, dict[str, NDArray[np.float64]]] = {}
+    initial: dict[str, dict[str, NDArray[np.float64]]] = {}
+    spike_times: dict[str, NDArray[np.float64]] = {}
+    input_times: dict[str, NDArray[np.float64]] = {}
     g_start = np.stack([s.adjoint for s in samples]) if samples else np.zeros((0, net.theta.size, 2))
     for name, first, n in part.populations:
         neuron, mine = network.populations[name].neuron, slice(first, first + n)

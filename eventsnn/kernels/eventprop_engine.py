@@ -48,14 +48,15 @@ def reference_span(net):
 
 
 @kernel
-def slopes_of_spikes(net, times, items, spike_neurons, currents, t_start, before, after):
+def slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, t_start, before, after, held):
     """dv/dt just before every spike and at its release, by going through the events once.
 
     times : (n_items,), items : int64, (3, n_items), all that happens, in order
-    spike_neurons : (n_spikes,); currents : (N, K), i_syn at t_start, scratch from then on
+    spike_neurons : (n_spikes,); probe_neurons : (n_probes,); currents : (N, K), i_syn at t_start, scratch from then on
     before, after : (n_spikes,), filled; `after` only where the release is among the items
+    held : (N + n_probes,), 0; on return, behind the first N, 1 for a probe of a potential that is held at v_reset
     """
-    span, reference = reference_span(net), t_start
+    span, reference, n_neurons = reference_span(net), t_start, net.theta.size
     for k in range(times.size):
         s = times[k] - reference
         if s > span:
@@ -70,13 +71,16 @@ def slopes_of_spikes(net, times, items, spike_neurons, currents, t_start, before
             rise = math.exp(s / net.tau_syn[g, r])
             for j in range(place[SEGMENT_START], place[SEGMENT_END]):
                 currents[net.targets[j], r] += net.weights[j] * rise
-        elif items[KIND, k] != PROBE:
+        elif items[KIND, k] == PROBE:
+            held[n_neurons + items[NUMBER, k]] = held[probe_neurons[items[NUMBER, k]]]
+        else:
             e = items[NUMBER, k]
             n = spike_neurons[e]
             g = net.group_of[n]
             i_syn = 0.0
             for r in range(net.n_receptors[g]):
                 i_syn += currents[n, r] * math.exp(-s / net.tau_syn[g, r])
+            held[n] = 1 if items[KIND, k] == SPIKE else 0
             if items[KIND, k] == SPIKE:
                 before[e] = (i_syn - net.theta[n]) / net.tau_mem[g]
             else:
@@ -128,15 +132,15 @@ def _take(adjoint, targets, weights, low, high, r, fade, cross, rate, rise, d_we
 
 @kernel
 def adjoint_run(
-    net, times, items, spike_neurons, probe_neurons, probe_values, before, after, floor, t_start, adjoint, d_times,
-    d_weights, d_delays, sums,
+    net, times, items, spike_neurons, probe_neurons, probe_values, before, after, held, floor, t_start, adjoint,
+    d_times, d_weights, d_delays, sums,
 ):  # fmt: skip
     """Go backwards through one sample; returns how many slopes were raised to `floor`.
 
     Parameters
     ----------
     net : QueueNetwork
-    times, items : as in `slopes_of_spikes`, which fills before and after
+    times, items : as in `slopes_of_spikes`, which fills before, after and held
     spike_neurons : (n_spikes,); probe_neurons, probe_values : (n_probes,), dL/dv
     floor : (N,), least dv/dt at a spike
     adjoint : (N, 1 + K), zero; on return g_v and g_r at t_start
@@ -168,6 +172,9 @@ def adjoint_run(
             )  # fmt: skip
         elif kind == PROBE:
             n = probe_neurons[number]
+            if held[net.theta.size + number] != 0:
+                sums[D_RESET, n] += probe_values[number]
+                continue
             g_v = adjoint[n, 0] * math.exp(s / net.tau_mem[net.group_of[n]])
             _set_voltage_adjoint(net, adjoint, n, s, g_v + probe_values[number])
         elif kind == RELEASE:

@@ -141,7 +141,7 @@ def neuron_adjoints(
                 g_v = -d_times[e] / slope if d_times[e] != 0.0 else 0.0
             elif kind == _RELEASE:
                 g_v = 0.0
-            elif kind == _PROBE:
+            elif kind == _PROBE and states[item, 1] == 0.0:
                 g_v += probe_values[marks[item, 1]]
             h, held = states[item + 1, 0] - states[item, 0], states[item, 1] > 0.0
             _integrate(parameter, tau_syn[n], h, held, states[item, 2], states[item, 3:], g_v, g_syn, gradients[n])
