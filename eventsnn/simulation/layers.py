@@ -81,6 +81,7 @@ class LayerRunner:
 
     def __init__(self, layer: Layer, weight: NDArray[np.floating], t_end: float, name: str | None = None) -> None:
         neuron = layer.neuron
+        assert isinstance(neuron, LIF)  # readouts have a `ReadoutRunner`
         self.name = name or layer.name
         self.weight = weight
         self.n_pre, self.n_post = weight.shape
@@ -216,9 +217,9 @@ class LayerRunner:
 
 
 def make_runners(network: Sequential, t_end: float = np.inf) -> list[LayerRunner]:
-    """One runner per layer of the chain, sharing the network's weight arrays.
+    """One runner per layer of the chain that can spike, sharing the network's weight arrays.
 
     Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
     the dtype of their own weights.
     """
-    return [LayerRunner(layer, layer.connection.weight, t_end) for layer in network.layers]
+    return [LayerRunner(layer, layer.connection.weight, t_end) for layer in network.layers if layer.can_spike]

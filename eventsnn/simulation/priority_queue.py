@@ -34,6 +34,7 @@ from eventsnn.kernels.queue_state import (
     QueueState,
 )
 from eventsnn.kernels.queue_window import potentials
+from eventsnn.neurons import LIF
 
 #: steps of the kernel between two looks at Ctrl-C and the progress bar: a fraction of a second
 _STEPS_PER_CALL = 200_000
@@ -120,7 +121,8 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
         reset=all_of("v_reset") - v_inf,
         t_refrac=all_of("t_refrac"),
         max_spikes=np.repeat(
-            np.array([neuron.max_spikes or NO_LIMIT for neuron, _ in neurons], np.int64), [n for _, n in neurons]
+            np.array([neuron.max_spikes or NO_LIMIT for neuron, _ in neurons if isinstance(neuron, LIF)], np.int64),
+            [n for _, n in neurons],
         ),
         **segments,
         n_external=first,
