@@ -24,6 +24,8 @@ from eventsnn.kernels.eventprop_engine import (
     slopes_of_spikes,
 )
 from eventsnn.kernels.eventprop_neurons import D_TAU_MEM, D_TAU_SYN, D_V_INF, neuron_adjoints
+from eventsnn.kernels.traces import V_INF
+from eventsnn.neurons import LIF
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.priority_queue import QueuePart, build_part
 from eventsnn.simulation.result import Result
@@ -147,7 +149,8 @@ def eventprop(
     probes = _checked_d_v(result, d_v)
     part = build_part(network, tuple(network.populations))
     blocks = sample_blocks(result.n_samples)
-    floor = min_slope * np.abs(part.network.theta) / part.network.tau_mem[part.network.group_of]
+    theta = np.where(np.isfinite(part.network.theta), np.abs(part.network.theta), 0.0)
+    floor = min_slope * theta / part.network.tau_mem[part.network.group_of]
 
     def work(block: tuple[int, int]) -> _Block:
         net = part.network
@@ -268,9 +271,11 @@ def _add_neurons(
         probe_times, probe_values = probes.times[mine], probes.values[mine]
     most = int((np.diff(ends) + np.diff(probe_ends) + 2 * np.diff(spike_ends)).max(initial=0)) + 3
     neuron = result._graph.populations[name].neuron
-    v_inf = neuron.per_neuron("v_leak", n) + neuron.per_neuron("i_bias", n)
+    theta = (
+        neuron.per_neuron("v_threshold", n) - parameters[:, V_INF] if isinstance(neuron, LIF) else np.full(n, np.inf)
+    )
     neuron_adjoints(
-        parameters, tau_syn, neuron.per_neuron("v_threshold", n) - v_inf, 0.0, result.t_max, currents, ends, times,
+        parameters, tau_syn, theta, 0.0, result.t_max, currents, ends, times,
         receptors, weights, spike_ends, spikes.times[order], d_spikes[order], floor, probe_ends, probe_times,
         probe_values, np.zeros((most, 2), np.int64), np.zeros((most, 3 + tau_syn.shape[1])),
         np.zeros(tau_syn.shape[1]), gradients,
@@ -319,18 +324,22 @@ def _collect(
         n_receptors = len(neuron.receptors)
         initial[name] = {"v": g_start[:, mine, 0], "i_syn": g_start[:, mine, 1 : 1 + n_receptors]}
         at_start = np.zeros(n) if name in result._given_v else initial[name]["v"].sum(axis=0)
-        from_leak = neuron.per_neuron("v_leak", n) < neuron.per_neuron("v_threshold", n)
-        neurons[name] = {
-            "v_threshold": sums[D_THRESHOLD, mine],
-            "v_reset": sums[D_RESET, mine] + np.where(from_leak, 0.0, at_start),
-            "t_refrac": sums[D_REFRACTORY, mine],
-        }
+        neurons[name] = {}
+        from_leak = np.ones(n, dtype=bool)
+        if isinstance(neuron, LIF):
+            from_leak = neuron.per_neuron("v_leak", n) < neuron.per_neuron("v_threshold", n)
+            neurons[name] = {
+                "v_threshold": sums[D_THRESHOLD, mine],
+                "v_reset": sums[D_RESET, mine] + np.where(from_leak, 0.0, at_start),
+                "t_refrac": sums[D_REFRACTORY, mine],
+            }
         if neuron_parameters:
             neurons[name] |= {
                 "tau_mem": own[name][:, D_TAU_MEM],
                 "tau_syn": own[name][:, D_TAU_SYN : D_TAU_SYN + n_receptors],
                 "v_leak": own[name][:, D_V_INF] + np.where(from_leak, at_start, 0.0),
-                "i_bias": own[name][:, D_V_INF],
+                # a readout starts at v_leak + i_bias, where it stays without input
+                "i_bias": own[name][:, D_V_INF] + (0.0 if isinstance(neuron, LIF) else at_start),
             }
     for role, found, places in (
         ("d_sources", input_times, part.sources), ("d_spikes", spike_times, part.populations),

@@ -91,6 +91,7 @@ class LayerRunner:
         keep_trace: bool = False,
     ) -> None:
         neuron = layer.neuron
+        assert isinstance(neuron, LIF)  # readouts have a `ReadoutRunner`
         self.name = name or layer.name
         self.weight = weight
         self.n_pre, self.n_post = weight.shape
@@ -251,9 +252,13 @@ class LayerRunner:
 
 
 def make_runners(network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False) -> list[LayerRunner]:
-    """One runner per layer of the chain, sharing the network's weight arrays.
+    """One runner per layer of the chain that can spike, sharing the network's weight arrays.
 
     Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
     the dtype of their own weights.
     """
-    return [LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace) for layer in network.layers]
+    return [
+        LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
+        for layer in network.layers
+        if layer.can_spike
+    ]

@@ -37,6 +37,8 @@ from eventsnn.kernels.queue_window import potentials
 
 #: steps of the kernel between two looks at Ctrl-C and the progress bar: a fraction of a second
 _STEPS_PER_CALL = 200_000
+#: what a leaky integrator counts as: a neuron that never comes to threshold
+_OF_READOUTS = {"v_threshold": np.inf, "v_reset": 0.0, "t_refrac": 0.0}
 #: width of the first window in units of the shortest time constant; it adapts
 _FIRST_WIDTH = 0.125
 
@@ -91,7 +93,11 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
     heads = group_start[:-1]
 
     def all_of(name: str) -> NDArray[np.float64]:
-        return np.concatenate([neuron.per_neuron(name, n) for neuron, n in neurons])
+        values = []
+        for neuron, n in neurons:
+            known = name in neuron.parameter_names()
+            values.append(neuron.per_neuron(name, n) if known else np.full(n, _OF_READOUTS[name]))
+        return np.concatenate(values)
 
     v_inf = all_of("v_leak") + all_of("i_bias")
     group_of = np.cumsum(begins) - 1
@@ -122,7 +128,8 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
         reset=all_of("v_reset") - v_inf,
         t_refrac=all_of("t_refrac"),
         max_spikes=np.repeat(
-            np.array([neuron.max_spikes or NO_LIMIT for neuron, _ in neurons], np.int64), [n for _, n in neurons]
+            np.array([getattr(neuron, "max_spikes", None) or NO_LIMIT for neuron, _ in neurons], np.int64),
+            [n for _, n in neurons],
         ),
         **segments,
         n_external=first,

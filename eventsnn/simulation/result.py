@@ -196,8 +196,7 @@ class Result:
         columns = [
             neuron.per_neuron("tau_mem", n),
             v_leak + neuron.per_neuron("i_bias", n),
-            neuron.per_neuron("v_reset", n),
-            neuron.per_neuron("t_refrac", n),
+            *((neuron.per_neuron(p, n) for p in ("v_reset", "t_refrac")) if population.can_spike else np.zeros((2, n))),
             start.v if start else neuron.v_start(n),
             start.held_until if start else np.full(n, -np.inf),
         ]
