@@ -57,6 +57,7 @@ class BlockOutcome:
     silent_counts: list[NDArray[np.int64]]
     n_clipped: int
     d_inputs: NDArray[np.float64] | None
+    n_raised: int = 0
 
 
 class BlockGradient:

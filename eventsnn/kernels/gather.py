@@ -1,4 +1,4 @@
-"""Copy the events of chosen samples into a block, optionally with noise on their times."""
+"""Copy the events of chosen samples into a block, optionally with noise or dropout; count events by neuron."""
 
 from __future__ import annotations
 
@@ -34,3 +34,37 @@ def jitter_events(events, noise, scale):
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
         sort_events(events.times, events.neurons, spare_times, spare_neurons, heads, start, end - start)
+
+
+@kernel
+def drop_events(events, draws, probability):
+    """Keep the events with draws[event] >= probability, in place; the arrays keep their sizes.
+
+    draws : float32, (n_events,), uniform in [0, 1)
+    """
+    written, start = 0, 0
+    for b in range(events.offsets.size - 1):
+        end = events.offsets[b + 1]
+        for k in range(start, end):
+            events.neurons[written], events.times[written] = events.neurons[k], events.times[k]
+            written += draws[k] >= probability
+        start = end
+        events.offsets[b + 1] = written
+
+
+@kernel
+def count_spikes(events, counts):
+    """counts : float64, (n_samples, n_neurons), filled with the number of events of every neuron."""
+    counts[:, :] = 0.0
+    for b in range(events.offsets.size - 1):
+        for k in range(events.offsets[b], events.offsets[b + 1]):
+            counts[b, events.neurons[k]] += 1.0
+
+
+@kernel
+def first_spikes(events, times, places):
+    """Time of every neuron's first event, and which event it is; (n_samples, n_neurons), `times` filled with inf."""
+    for b in range(events.offsets.size - 1):
+        for k in range(events.offsets[b + 1] - 1, events.offsets[b] - 1, -1):
+            times[b, events.neurons[k]] = events.times[k]
+            places[b, events.neurons[k]] = k

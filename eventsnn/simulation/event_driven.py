@@ -127,7 +127,7 @@ def _simulate_chain(network: Sequential, spikes: Spikes, t_max: float, n_threads
     source = input_events(spikes)
 
     def work(block: tuple[int, int]) -> list[Spikes]:
-        events = _slice(source, *block)
+        events = slice_events(source, *block)
         parts = []
         for runner in make_runners(network, t_max):
             events = runner.forward(events, block[0])
@@ -153,7 +153,7 @@ def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> N
     source = input_events(spikes)
 
     def work(block: tuple[int, int]) -> None:
-        events = _slice(source, *block)
+        events = slice_events(source, *block)
         runners = make_runners(network)
         for runner in runners:
             events = runner.forward(events, block[0])
@@ -170,7 +170,7 @@ def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> N
     return times
 
 
-def _slice(source: InputEvents, start: int, stop: int) -> InputEvents:
+def slice_events(source: InputEvents, start: int, stop: int) -> InputEvents:
     """The events of consecutive samples; no copy of the times."""
     low, high = source.offsets[start], source.offsets[stop]
     return InputEvents(

@@ -185,6 +185,11 @@ class LayerRunner:
                 f"population {self.name!r}, sample {first_sample + sample}: the membrane potential is not finite; "
                 "look for huge weights (a diverged training run?) or time constants far too short"
             )
+        return self.output
+
+    @property
+    def output(self) -> InputEvents:
+        """The output spikes of the last block."""
         end = int(self._out.offsets[-1])
         return InputEvents(self._out.offsets, self._out.neurons[:end], self._out.times[:end])
 
@@ -216,7 +221,21 @@ class LayerRunner:
         `height` is (n_samples, n_post): -dL/dT/slope for a spike, dL/du for a peak. `d_first`: (n_samples, n_pre), or
         None if not wanted.
         """
-        d_times = _NO_GRADIENT if d_first is None else np.empty(int(self.events.offsets[-1]))
+        d_times, clipped = self._backward(height, max_norm, d_weight, d_first is not None)
+        if d_first is not None:
+            event_to_neuron_gradient(self.events, d_times, d_first)
+        return clipped
+
+    def backward_events(
+        self, height: NDArray[np.float64], d_weight: NDArray[np.floating], *, want_times: bool = True
+    ) -> NDArray[np.float64]:
+        """As `backward`, without a bound; returns dL/dt of every input event (empty if not wanted)."""
+        return self._backward(height, np.inf, d_weight, want_times)[0]
+
+    def _backward(
+        self, height: NDArray[np.float64], max_norm: float, d_weight: NDArray[np.floating], want_times: bool
+    ) -> tuple[NDArray[np.float64], int]:
+        d_times = np.empty(int(self.events.offsets[-1])) if want_times else _NO_GRADIENT
         if self.uniform:
             clipped = layer_backward(
                 self.constants, self.weight, self.events, self._factors, self._record, height, max_norm,
@@ -226,9 +245,7 @@ class LayerRunner:
             clipped = neuron_wise_backward(
                 self.constants, self.weight, self.events, self._record, height, max_norm, d_weight, d_times
             )
-        if d_first is not None:
-            event_to_neuron_gradient(self.events, d_times, d_first)
-        return int(clipped)
+        return d_times, int(clipped)
 
     def backward_spikes(
         self,

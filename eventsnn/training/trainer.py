@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, is_voltage_loss, require_chain
 from eventsnn.gradients.first_spike import (
     BlockGradient,
     BlockOutcome,
@@ -21,9 +22,9 @@ from eventsnn.gradients.first_spike import (
     require_first_spike,
 )
 from eventsnn.kernels.constants import InputEvents
-from eventsnn.kernels.gather import jitter_events
+from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import check_inputs, first_spike_times
+from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
@@ -47,10 +48,13 @@ class Metrics:
 
 @dataclass(frozen=True)
 class Predictions:
-    """labels: (n_samples,), -1 where no output fired; first_times: (n_samples, n_outputs), inf where silent."""
+    """labels: (n_samples,), -1 where no output fired; outputs: what the loss looks at.
+
+    That is, (n_samples, n_outputs), the first spike times, inf where silent, or the values of the readout.
+    """
 
     labels: NDArray[np.int64]
-    first_times: NDArray[np.float64]
+    outputs: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,8 @@ class EpochMetrics:
     """What one epoch of training gave. Losses and accuracies of the training set are those seen while training.
 
     n_clipped: weight gradients of single samples that `max_dw_norm` shortened; silent_hidden: fraction of hidden
-    neurons and samples without a spike; valid_*: None without a validation set.
+    neurons and samples without a spike; valid_*: None without a validation set; n_raised: spikes of neurons without a
+    limit whose dv/dt was raised to `min_slope`.
     """
 
     epoch: int
@@ -72,15 +77,18 @@ class EpochMetrics:
     n_clipped: int
     n_bumped: int
     silent_hidden: float
+    n_raised: int = 0
 
 
 class Trainer:
-    """Train a chain of first-spike layers.
+    """Train a chain: first-spike layers, layers without a limit on spikes, and a readout.
+
+    Exact gradients: in closed form where every neuron fires at most once, by EventProp otherwise.
 
     Parameters
     ----------
     network : Sequential; the trainer works on a copy (`Trainer.network`) in the dtype of the weights
-    loss : a loss on first spike times
+    loss : a loss on first spike times, or on the potentials of a readout (`LI`) as the last layer
     optimizer : `SGD` or `Adam`
     seed : int or numpy SeedSequence; order of the samples and noise, nothing else
     schedule : factor on the learning rate, follows the batches
@@ -90,6 +98,8 @@ class Trainer:
     min_slope : floor for dv/dt at a spike, in units of (v_threshold - v_inf)/tau_mem, in the factor 1/(dv/dt) of the
         gradient; bounds the gradient of grazing spikes. 0 leaves the exact gradient.
     time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times
+    input_dropout : probability that an input spike is left out in training
+    t_max : end of every simulation, in the unit of the times; losses on potentials look at them until then
     n_threads : threads over blocks of samples; does not change a single bit of the result
 
     Examples
@@ -100,7 +110,7 @@ class Trainer:
     def __init__(
         self,
         network: Sequential,
-        loss: FirstSpikeLoss,
+        loss: FirstSpikeLoss | VoltageLoss,
         optimizer: Optimizer,
         *,
         seed: int | np.random.SeedSequence,
@@ -110,6 +120,8 @@ class Trainer:
         max_dw_norm: float | None = None,
         min_slope: float = 0.0,
         time_noise: float = 0.0,
+        input_dropout: float = 0.0,
+        t_max: float = np.inf,
         n_threads: int = 1,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -119,7 +131,22 @@ class Trainer:
         for name, value in (("min_slope", min_slope), ("time_noise", time_noise)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValidationError(f"Trainer.{name}: must be >= 0, got {value}")
-        require_first_spike(network)
+        if not 0 <= input_dropout < 1:
+            raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
+        if not t_max > 0:
+            raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
+        self._by_eventprop = t_max < np.inf or not _is_first_spike(network)
+        if self._by_eventprop:
+            require_chain(network, loss)
+            if max_dw_norm is not None:
+                raise ValidationError(
+                    "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
+                    "the gradients of EventProp"
+                )
+            if isinstance(silent, WeightBumping) and is_voltage_loss(loss):
+                raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
+        else:
+            require_first_spike(network)
         self.network = network.astype(network.weights[0].dtype)
         self.loss = loss
         self.schedule = schedule or Constant()
@@ -128,6 +155,8 @@ class Trainer:
         self.max_dw_norm = max_dw_norm
         self.min_slope = min_slope
         self.time_noise = time_noise
+        self.input_dropout = input_dropout
+        self.t_max = float(t_max)
         self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self.network.parameters())
@@ -137,8 +166,10 @@ class Trainer:
         self._gradients = {name: np.zeros((n_blocks, w.size), w.dtype) for name, w in self.network.parameters().items()}
         self._blocks = [self._block(k) for k in range(n_blocks)]
 
-    def _block(self, k: int) -> BlockGradient:
+    def _block(self, k: int) -> Any:
         gradients = [self._gradients[name][k].reshape(w.shape) for name, w in self.network.parameters().items()]
+        if self._by_eventprop:
+            return ChainGradient(self.network, gradients, self.loss, self.t_max)
         return BlockGradient(self.network, gradients)
 
     @property
@@ -203,7 +234,7 @@ class Trainer:
         order = self._rng.permutation(labels.size)
         n_batches = -(-labels.size // self.batch_size)
         loss_sum, n_right, n_clipped, n_bumped = 0.0, 0, 0, 0
-        silent_sum, factor = 0, 1.0
+        silent_sum, n_raised, factor = 0, 0, 1.0
         with epoch_bar(self.epoch + 1, n_epochs, labels.size, enabled=progress) as bar:
             for k in range(n_batches):
                 chosen = order[k * self.batch_size : (k + 1) * self.batch_size]
@@ -213,6 +244,7 @@ class Trainer:
                 right = np.concatenate([o.predictions for o in outcomes]) == labels[chosen]
                 n_right += int(right.sum())
                 n_clipped += sum(o.n_clipped for o in outcomes)
+                n_raised += sum(o.n_raised for o in outcomes)
                 n_bumped += bumped
                 silent_sum += sum(int(c.sum()) for o in outcomes for c in o.silent_counts[:-1])
                 seen = min((k + 1) * self.batch_size, labels.size)
@@ -234,6 +266,7 @@ class Trainer:
             n_clipped=n_clipped,
             n_bumped=n_bumped,
             silent_hidden=silent_sum / (labels.size * n_hidden) if n_hidden else 0.0,
+            n_raised=n_raised,
         )
 
     def _train_batch(
@@ -241,7 +274,8 @@ class Trainer:
     ) -> tuple[list[BlockOutcome], bool]:
         """One update; returns the outcomes of the blocks and whether weights were bumped."""
         blocks = sample_blocks(chosen.size)
-        noise = self._noise(source, chosen, blocks)
+        noise = self._draws(self.time_noise, self._rng.standard_normal, source, chosen, blocks)
+        dropout = self._draws(self.input_dropout, self._rng.random, source, chosen, blocks)
         hinge, output_strength = self._hinge()
         max_norm = np.inf if self.max_dw_norm is None else self.max_dw_norm
 
@@ -250,6 +284,8 @@ class Trainer:
             events = block_events(source, mine)
             if noise is not None:
                 jitter_events(events, noise[k], float(self.time_noise))
+            if dropout is not None:
+                drop_events(events, dropout[k], float(self.input_dropout))
             return self._blocks[k].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
                 max_norm=max_norm, min_slope=self.min_slope,
@@ -283,12 +319,15 @@ class Trainer:
         hidden = [(self.silent.wanted(self._silent_state, k), self.silent.strength) for k in range(n_hidden)]
         return hidden, self.silent.output_strength
 
-    def _noise(self, source: InputEvents, chosen: Any, blocks: Any) -> list[NDArray[np.float32]] | None:
-        """Normal noise for every event of the batch, drawn here so that it does not depend on the threads."""
-        if self.time_noise == 0.0:
+    @staticmethod
+    def _draws(
+        amount: float, draw: Callable[..., Any], source: InputEvents, chosen: Any, blocks: Any
+    ) -> list[NDArray[np.float32]] | None:
+        """Random numbers for every event of the batch, drawn here so that they do not depend on the threads."""
+        if amount == 0.0:
             return None
         counts = source.offsets[chosen + 1] - source.offsets[chosen]
-        draws = self._rng.standard_normal(int(counts.sum()), dtype=np.float32)  # half the time of float64
+        draws = draw(int(counts.sum()), dtype=np.float32)  # half the time of float64
         ends = np.concatenate(([0], np.cumsum(counts)))
         return [draws[ends[start] : ends[stop]] for start, stop in blocks]
 
@@ -303,11 +342,11 @@ class Trainer:
     # -- use --------------------------------------------------------------------------------------------------
 
     def predict(self, spikes: Spikes) -> Predictions:
-        """Class and output spike times of every sample."""
+        """Class of every sample, and what the loss looks at: first spike times or values of the readout."""
         check_inputs(self.network, spikes)
         with BlockPool(self.n_threads) as pool:
-            times = first_spike_times(self.network, spikes, pool)
-        return Predictions(decode_first_spike(times), times)
+            outputs = self._outputs(spikes, pool)
+        return Predictions(self._classes(outputs), outputs)
 
     def evaluate(self, split: Any) -> Metrics:
         """Mean loss and accuracy on labelled spikes."""
@@ -317,11 +356,31 @@ class Trainer:
             return self._evaluate(split, pool)
 
     def _evaluate(self, split: Any, pool: BlockPool) -> Metrics:
-        times = first_spike_times(self.network, split.spikes, pool)
+        outputs = self._outputs(split.spikes, pool)
         labels = np.asarray(split.labels, dtype=np.int64)
-        losses, _ = self.loss.value_and_grad(times, labels, self.network.layers[-1].neuron.tau_syn)
-        predicted = decode_first_spike(times)
+        loss: Any = self.loss
+        if is_voltage_loss(loss):
+            losses, _ = loss.value_and_grad(outputs, labels)
+        else:
+            losses, _ = loss.value_and_grad(outputs, labels, self.network.layers[-1].neuron.tau_syn)
+        predicted = self._classes(outputs)
         return Metrics(float(losses.mean()), float((predicted == labels).mean()), int((predicted < 0).sum()))
+
+    def _outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        if not self._by_eventprop:
+            return first_spike_times(self.network, spikes, pool)
+        source, blocks = input_events(spikes), sample_blocks(spikes.n_samples)
+
+        def work(block: tuple[int, int]) -> NDArray[np.float64]:
+            chain = ChainGradient(self.network, [], self.loss, self.t_max, keep_trace=False)
+            return chain.outputs(slice_events(source, *block), block[0]).copy()
+
+        found = pool.map(work, blocks)
+        return np.concatenate(found) if found else np.empty((0, self.network.n_outputs))
+
+    def _classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
+        loss: Any = self.loss
+        return loss.predictions(outputs) if is_voltage_loss(loss) else decode_first_spike(outputs)
 
     # -- state ------------------------------------------------------------------------------------------------
 
@@ -370,3 +429,9 @@ class Trainer:
         self.history = [EpochMetrics(**m) for m in state["history"]]
         for gradient in self._gradients.values():
             gradient[:] = 0.0  # an interrupted batch may have left something
+
+
+def _is_first_spike(network: Any) -> bool:
+    """Whether every neuron fires, and at most once."""
+    layers = getattr(network, "layers", ())
+    return all(layer.can_spike and layer.neuron.max_spikes == 1 for layer in layers)

@@ -1,0 +1,210 @@
+"""Training step of a chain by EventProp: any number of spikes per neuron, first-spike layers among them, readouts."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.errors import ValidationError
+from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss
+from eventsnn.kernels.constants import InputEvents
+from eventsnn.kernels.gather import count_spikes, first_spikes
+from eventsnn.kernels.hinge import add_hinge
+from eventsnn.kernels.layer_backward import spike_heights
+from eventsnn.kernels.time_losses import earliest_output
+from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
+from eventsnn.simulation.layers import LayerRunner, is_uniform, make_runners
+from eventsnn.simulation.readouts import ReadoutRunner
+
+__all__ = ["ChainGradient", "VoltageLoss", "require_chain"]
+
+
+class VoltageLoss(Protocol):
+    """A loss on the potentials of a readout, such as those of `eventsnn.training.voltage_losses`."""
+
+    kind: Any
+
+    def value_and_grad(
+        self, values: NDArray[np.float64], labels: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Loss of each sample and its derivative with respect to `values`."""
+
+    def predictions(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The class of each sample."""
+
+
+def is_voltage_loss(loss: Any) -> bool:
+    """Whether the loss looks at potentials and not at spike times."""
+    return hasattr(loss, "kind")
+
+
+class ChainGradient:
+    """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side.
+
+    Parameters
+    ----------
+    network, loss : see `require_chain`
+    d_weights : one array per layer, of the shape of its weights; added to
+    t_max : nothing later has an effect
+    """
+
+    def __init__(
+        self,
+        network: Sequential,
+        d_weights: list[NDArray[np.floating]],
+        loss: TimeLoss | VoltageLoss,
+        t_max: float = np.inf,
+        *,
+        keep_trace: bool = True,
+    ) -> None:
+        require_chain(network, loss, t_max)
+        self.network, self.loss, self.d_weights = network, loss, d_weights
+        self.runners: list[LayerRunner] = make_runners(network, t_max, keep_trace=keep_trace)
+        self.tau_syn = network.layers[-1].neuron.tau_syn
+        self.readout = None
+        if is_voltage_loss(loss):
+            last = network.layers[-1]
+            times = getattr(loss, "times", None)
+            self.readout = ReadoutRunner(last, last.connection.weight, t_max, kind=loss.kind, times=times)  # type: ignore[union-attr]
+        self._only_first = [_fires_once(layer) for layer in network.layers]
+
+    def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
+        """What the loss takes: values of the readout, or first spike times; valid until the next call."""
+        for runner in self.runners:
+            events = runner.forward(events, first_sample)
+        if self.readout is not None:
+            return self.readout.forward(events, first_sample)
+        if self._only_first[-1]:
+            return self.runners[-1].record.time
+        first = np.full((events.offsets.size - 1, self.runners[-1].n_post), np.inf)
+        first_spikes(events, first, np.zeros(first.shape, np.int64))
+        return first
+
+    def run(
+        self,
+        events: InputEvents,
+        labels: NDArray[np.int64],
+        loss: Any,
+        *,
+        hidden_hinge: list[tuple[NDArray[np.bool_], float]] | None = None,
+        output_hinge: float = 0.0,
+        max_norm: float = np.inf,
+        min_slope: float = 0.0,
+        first_sample: int = 0,
+    ) -> BlockOutcome:
+        """Add the block's weight gradients to `d_weights`; see `first_spike.BlockGradient.run`.
+
+        The sample bound `max_norm` is not for EventProp: the trainer refuses it.
+        """
+        values = self.outputs(events, first_sample)
+        silent_counts = []
+        for runner in self.runners:
+            count_spikes(runner.output, runner.height)
+            silent_counts.append((runner.height == 0.0).sum(axis=0))
+        if self.readout is not None:
+            losses, d_values = loss.value_and_grad(values, labels)
+            predictions = loss.predictions(values)
+            silent_counts.append(np.zeros(self.readout.n_post, np.int64))
+            d_readout = self.readout.backward(d_values, self.d_weights[-1])
+            assert d_readout is not None  # wanted
+            d_events = d_readout
+        else:
+            losses, d_first = loss.value_and_grad(values, labels, self.tau_syn)
+            predictions = np.empty(labels.size, np.int64)
+            earliest_output(values, predictions)
+            d_events = self._of_first_spikes(d_first)
+        n_raised = 0
+        for k in range(len(self.runners) - 1, -1, -1):
+            runner = self.runners[k]
+            strength = 0.0
+            is_output = k == len(self.network.layers) - 1
+            if not is_output and hidden_hinge is not None and hidden_hinge[k][0].any():
+                strength = hidden_hinge[k][1]
+                count_spikes(runner.output, runner.height)
+                runner.pushed[:] = (runner.height == 0.0) & hidden_hinge[k][0]
+            elif is_output and output_hinge > 0.0 and silent_counts[k].any():
+                strength = output_hinge
+                runner.pushed[:] = False
+                rows = np.arange(labels.size)
+                runner.pushed[rows, labels] = np.isinf(values[rows, labels])
+            d_before, raised = self._layer_backward(k, d_events, losses, strength, min_slope)
+            n_raised += raised
+            d_events = d_before
+        return BlockOutcome(losses, predictions, silent_counts, 0, None, n_raised)
+
+    def _of_first_spikes(self, d_first: NDArray[np.float64]) -> NDArray[np.float64]:
+        """dL/dT of every output spike: only the first of a neuron matters to the loss."""
+        out = self.runners[-1].output
+        first, places = np.full(d_first.shape, np.inf), np.zeros(d_first.shape, np.int64)
+        first_spikes(out, first, places)
+        d_events = np.zeros(out.times.size)
+        fired = np.isfinite(first)
+        d_events[places[fired]] = d_first[fired]
+        return d_events
+
+    def _layer_backward(
+        self, k: int, d_events: NDArray[np.float64], losses: NDArray[np.float64], strength: float, min_slope: float
+    ) -> tuple[NDArray[np.float64], int]:
+        """Gradients of layer k from dL/dT of its spikes and the hinge on silent neurons; dL/dt of its input events."""
+        runner, n_raised = self.runners[k], 0
+        want_times = k > 0
+        d_before = np.zeros(0)
+        height = runner.height
+        height[:] = 0.0
+        if self._only_first[k]:
+            # one spike per neuron: the closed form, which takes the hinge as well
+            out = runner.output
+            samples = np.repeat(np.arange(out.offsets.size - 1), np.diff(out.offsets))
+            d_first = np.zeros_like(height)
+            d_first[samples, out.neurons] = d_events
+            spike_heights(d_first, runner.record, min_slope * runner.slope_unit, height)
+        else:
+            d_before, n_raised = runner.backward_spikes(
+                d_events, self.d_weights[k], min_slope=min_slope, want_times=want_times
+            )
+        if strength > 0.0:
+            add_hinge(runner.pushed, runner.peaks(runner.pushed), runner.theta, strength, height, losses)
+        if self._only_first[k] or strength > 0.0:
+            d_more = runner.backward_events(height, self.d_weights[k], want_times=want_times)
+            d_before = d_more if self._only_first[k] else d_before + d_more
+        return d_before, n_raised
+
+
+def _fires_once(layer: Any) -> bool:
+    return isinstance(layer.neuron, LIF) and layer.neuron.max_spikes == 1
+
+
+def require_chain(network: Any, loss: Any, t_max: float = np.inf) -> None:
+    """Raise unless EventProp can train this chain with this loss."""
+    if not isinstance(network, Sequential):
+        raise ValidationError(
+            f"Trainer: needs a Sequential, got {type(network).__name__}; gradients of any other network come from "
+            "eventsnn.gradients.eventprop"
+        )
+    last = network.layers[-1]
+    if is_voltage_loss(loss) == last.can_spike:
+        wanted = "on first spike times" if last.can_spike else "on potentials, such as MaxVoltageCrossEntropy"
+        raise ValidationError(
+            f"Trainer.loss: population {last.name!r} is {last.neuron!r}, so the loss must be {wanted}; got {loss!r}"
+        )
+    for layer in network.layers:
+        if layer.connection.has_delay:
+            raise ValidationError(
+                f"Trainer: the connection to population {layer.name!r} has delays, which are not trained layer by "
+                "layer; gradients of such a network come from eventsnn.gradients.eventprop"
+            )
+        if not isinstance(layer.neuron, LIF):
+            continue
+        if not layer.neuron.starts_below_threshold:
+            raise ValidationError(
+                f"Trainer: neurons must start below threshold: population {layer.name!r} has "
+                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}"
+            )
+        if layer.neuron.max_spikes != 1 and not is_uniform(layer.neuron):
+            raise ValidationError(
+                f"Trainer: population {layer.name!r} fires more than once and has a bias current, a refractory time "
+                "or parameters per neuron; gradients of such a network come from eventsnn.gradients.eventprop"
+            )
