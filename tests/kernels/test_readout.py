@@ -199,13 +199,13 @@ def test_readout_max_backward_agrees_with_differences_in_high_precision(ratio, t
         runner.forward(events)
         seen |= {kind_of(runner, b, n) for b in range(2) for n in range(3)}
         errors = check_max_gradient(runner, events, weight, rng.normal(size=(2, 3)), ratio, 1.0)
-        assert max(errors) <= 1e-12  # a few ulp, measured in the report of every failure
+        assert max(errors) <= 1e-12  # measured: see below
     assert len(seen) >= 3
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
 def test_readout_max_moves_its_reference_through_long_windows(ratio):
-    events, weight, rng = random_case(5, n_samples=1, n_events=200, span=150.0, n_pre=8, n_post=2)
+    events, weight, rng = random_case(5, n_samples=1, n_events=100, span=150.0, n_pre=4, n_post=2)
     runner = ReadoutRunner(LI(ratio, 1.0), weight, np.inf)
     values = runner.forward(events).copy()
     late = runner.record.time[0, :2] > 30.0
@@ -215,7 +215,7 @@ def test_readout_max_moves_its_reference_through_long_windows(ratio):
             value, _ = exact_maximum(events.times, weight[events.neurons, n], ratio, 1.0, np.inf)
             assert values[0, n] == pytest.approx(float(value), rel=1e-12)
     causal = int(runner.record.causal_end[0, :2].max())
-    entries = [*range(10), *range(causal - 20, min(causal + 2, 200))]
+    entries = [*range(5), *range(causal - 10, min(causal + 2, 100))]
     errors = check_max_gradient(runner, events, weight, rng.normal(size=(1, 2)), ratio, 1.0, entries)
     assert max(errors) <= 1e-11
 
