@@ -2,9 +2,9 @@
 
     L = sum over the spikes of c (T + 0.3 T^2 / t_max)
 
-An entry of a network is named by its path in the spec: ("populations", 0, "tau_mem", 3) or ("populations", 0, "tau_syn",
-"fast", 3) of neuron 3, "v0" and "i0" likewise; ("projections", 1, "synapses", 5, WEIGHT) or DELAY;
-("spikes", "drive", 4, TIME). What is given once for all neurons is split: only the neuron named is moved.
+An entry of a network is named by its path in the spec: ("populations", 0, "tau_mem", 3) or
+("populations", 0, "tau_syn", "fast", 3) of neuron 3, "v0" and "i0" likewise; ("projections", 1, "synapses", 5, WEIGHT)
+or DELAY; ("spikes", "drive", 4, TIME). What is given once for all neurons is split: only the neuron named is moved.
 
 The step is 1e-25 (times the factor in the direction) and the spike times have more than 50 digits: a difference is
 exact to more than 20, on either side. Left and right differ where the order of two events that coincide matters.

@@ -33,7 +33,7 @@ def _one_spike(**changes):
 
 
 def _slopes_of_one_spike():
-    """dT with respect to every entry of `_one_spike`, by the implicit function theorem; t_s = tau_syn, t_m = tau_mem."""
+    """Slope of T in every entry of `_one_spike`, by the implicit function theorem; t_m = tau_mem, t_s = tau_syn."""
     t_m, t_s, w, begin = mpf(NEURON["tau_mem"]), mpf(NEURON["tau_syn"]["syn"]), mpf(8.0), mpf(0.75)
     ((time, _),) = simulate_reference(_one_spike()).spikes["cells"]
     s = time - begin
@@ -77,7 +77,7 @@ def test_every_entry_of_one_spike_agrees_with_its_formula():
 
 @workdps(WORKING_DIGITS)
 def test_the_same_with_equal_time_constants():
-    # v = v_leak + w (s/tau) exp(-s/tau); tau_mem moved alone leaves the case of equal time constants by one part in 1e25.
+    # v = v_leak + w (s/tau) exp(-s/tau); one tau moved alone makes them differ by one part in 1e25.
     spec = _one_spike(tau_mem=1.5, tau_syn={"syn": 1.5}, i_bias=0.0)
     ((time, _),) = simulate_reference(spec).spikes["cells"]
     tau, w = mpf(1.5), mpf(8)
