@@ -28,7 +28,7 @@ PER_NEURON = ("tau_mem", "v_threshold", "v_reset", "v_leak", "t_refrac", "i_bias
 
 @dataclass(frozen=True)
 class Derivative:
-    """Slopes of the loss on both sides; None where the number of spikes changes or an entry would become negative.
+    """Slopes of the loss on both sides; None where not asked for, where an entry would become negative, or if changed.
 
     left, right : mpf or None
     changed : whether some neuron emits another number of spikes on one of the sides
@@ -68,10 +68,10 @@ class Loss:
             raise ValueError("coefficients: not one for each spike that the network emits")
 
     @workdps(WORKING_DIGITS)
-    def derivative(self, direction):
-        """Derivative of L along {path: factor, ...}."""
+    def derivative(self, direction, both_sides=True):
+        """Derivative of L along {path: factor, ...}; from the right only if asked, which is half the work."""
         left = None
-        if all(not cannot_be_negative(path) or _at(self.spec, path) > 0 for path in direction):
+        if both_sides and all(not cannot_be_negative(path) or value_at(self.spec, path) > 0 for path in direction):
             below = self._value(moved(self.spec, direction, -STEP))
             if below is None:
                 return Derivative(None, None, changed=True)
@@ -144,7 +144,7 @@ def moved(spec, direction, step):
     for path, factor in sorted(direction.items(), key=lambda item: item[0][2] in ("v0", "i0")):
         if path[2] in ("v0", "i0"):
             _give_start(spec["populations"][path[1]])
-        holder = _at(spec, path[:-1])
+        holder = value_at(spec, path[:-1])
         holder[path[-1]] = mpf(holder[path[-1]]) + step * mpf(factor)
     return spec
 
@@ -157,7 +157,8 @@ def _give_start(part):
         start.setdefault(receptor, [0.0] * part["n"])
 
 
-def _at(spec, path):
+def value_at(spec, path):
+    """What is found in the spec along a path."""
     for key in path:
         spec = spec[key]
     return spec
