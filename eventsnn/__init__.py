@@ -23,7 +23,7 @@ from eventsnn.errors import (
 )
 from eventsnn.graph import Network, Population, Projection
 from eventsnn.network import Layer, Sequential
-from eventsnn.neurons import LIF
+from eventsnn.neurons import LI, LIF
 from eventsnn.sources import given_spikes, poisson_spikes, regular_spikes
 from eventsnn.spikes import Spikes, concatenate
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "LI",
     "LIF",
     "SGD",
     "Adam",

@@ -15,7 +15,7 @@ from eventsnn._names import NameTable, hint, is_name, listed
 from eventsnn._synapses import checked_size
 from eventsnn.connections import Connection
 from eventsnn.errors import ValidationError
-from eventsnn.neurons import LIF, PLAIN_RECEPTOR
+from eventsnn.neurons import LIF, PLAIN_RECEPTOR, CurrentBased
 
 __all__ = ["Network", "Population", "Projection"]
 
@@ -26,7 +26,7 @@ class Population:
 
     Parameters
     ----------
-    neuron : LIF
+    neuron : LIF or LI
         Their parameters, shared or one value per neuron.
     n_neurons : int, >= 1
 
@@ -42,17 +42,23 @@ class Population:
     Population(LIF(tau_mem=0.02, tau_syn=0.005), 800)
     """
 
-    neuron: LIF
+    neuron: CurrentBased
     n_neurons: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.neuron, LIF):
-            raise ValidationError(f"Population.neuron: must be a LIF, got {type(self.neuron).__name__}")
+        if not isinstance(self.neuron, CurrentBased):
+            raise ValidationError(f"Population.neuron: must be a LIF or LI, got {type(self.neuron).__name__}")
         object.__setattr__(self, "n_neurons", checked_size("Population.n_neurons", self.n_neurons))
         if self.neuron.n_neurons not in (None, self.n_neurons):
             raise ValidationError(
-                f"Population.n_neurons: {self.n_neurons}, but the LIF parameters are given for {self.neuron.n_neurons}"
+                f"Population.n_neurons: {self.n_neurons}, but the {type(self.neuron).__name__} parameters are given "
+                f"for {self.neuron.n_neurons}"
             )
+
+    @property
+    def can_spike(self) -> bool:
+        """Whether its neurons have a threshold; those of a readout (`LI`) have none."""
+        return isinstance(self.neuron, LIF)
 
     def __repr__(self) -> str:
         return f"Population({self.neuron!r}, {self.n_neurons})"
@@ -129,8 +135,8 @@ class Network:
     Raises
     ------
     ValidationError
-        Unknown or doubled names, an input as target, sizes that do not fit, a receptor that the target does not have
-        or that is missing where it has several.
+        Unknown or doubled names, an input as target, a source that never spikes (`LI`), sizes that do not fit, a
+        receptor that the target does not have or that is missing where it has several.
 
     Examples
     --------
@@ -207,6 +213,11 @@ class Network:
             )
         if target not in self.populations:
             raise ValidationError(f"{where}: no population {target!r}{hint(target, self.populations)}")
+        if source in self.populations and not self.populations[source].can_spike:
+            raise ValidationError(
+                f"{where}: the {type(self.populations[source].neuron).__name__} neurons of {source!r} never spike, so "
+                "nothing can start from them; use LIF neurons or leave the projection out"
+            )
         for role, name, size in (("n_pre", source, connection.n_pre), ("n_post", target, connection.n_post)):
             if size != sizes[name]:
                 what = "channels" if name in self.inputs else "neurons"

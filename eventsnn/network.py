@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Population, Projection
-from eventsnn.neurons import LIF
+from eventsnn.neurons import LIF, CurrentBased
 
 __all__ = ["Layer", "Sequential"]
 
@@ -22,12 +22,17 @@ class Layer:
 
     name: str
     connection: Dense
-    neuron: LIF
+    neuron: CurrentBased
 
     @property
     def n_neurons(self) -> int:
         """Number of neurons of the population."""
         return self.connection.n_post
+
+    @property
+    def can_spike(self) -> bool:
+        """Whether its neurons have a threshold; those of a readout (`LI`) have none."""
+        return isinstance(self.neuron, LIF)
 
 
 class Sequential:
@@ -37,8 +42,8 @@ class Sequential:
     ----------
     parts : sequence
         `Dense` connections, with or without delays, and neurons in turn, starting with a connection:
-        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. For `Sparse` connections, neurons with named receptors or any
-        graph other than a chain there is `Network`.
+        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. The last neurons may be `LI`, a readout without spikes.
+        For `Sparse` connections, neurons with named receptors or any graph other than a chain there is `Network`.
     names : sequence of str, optional
         Names of the populations, one per connection; default ``hidden`` (``hidden1``, ``hidden2`` ... when there are
         several) and ``output``. The input is always called ``input``.
@@ -62,7 +67,7 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, parts: Sequence[Dense | LIF], names: Sequence[str] | None = None) -> None:
+    def __init__(self, parts: Sequence[Dense | CurrentBased], names: Sequence[str] | None = None) -> None:
         parts = list(parts)
         if not parts or len(parts) % 2:
             raise ValidationError(f"Sequential: needs connections and neurons in turn, got {len(parts)} parts")
@@ -79,11 +84,16 @@ class Sequential:
         layers: list[Layer] = []
         for k, name in enumerate(names):
             connection, neuron = parts[2 * k], parts[2 * k + 1]
-            if not isinstance(connection, Dense) or not isinstance(neuron, LIF):
+            if not isinstance(connection, Dense) or not isinstance(neuron, CurrentBased):
                 raise ValidationError(
                     f"Sequential: parts {2 * k} and {2 * k + 1} must be a connection and neurons, "
                     f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
                     "for anything else there is Network"
+                )
+            if layers and not layers[-1].can_spike:
+                raise ValidationError(
+                    f"Sequential: {layers[-1].name!r} has {type(layers[-1].neuron).__name__} neurons, which never "
+                    f"spike, so {name!r} would get no input; they can only be the last layer"
                 )
             if neuron.has_named_receptors:
                 raise ValidationError(
@@ -98,7 +108,7 @@ class Sequential:
             if neuron.n_neurons not in (None, connection.n_post):
                 raise ValidationError(
                     f"Sequential: {name!r} has {connection.n_post} neurons, "
-                    f"but its LIF parameters are given for {neuron.n_neurons}"
+                    f"but its {type(neuron).__name__} parameters are given for {neuron.n_neurons}"
                 )
             layers.append(Layer(name, connection, neuron))
         self.layers = tuple(layers)
@@ -140,7 +150,7 @@ class Sequential:
         own = self.parameters()
         if set(parameters) != set(own):
             raise ValidationError(f"Sequential.with_parameters: expected {sorted(own)}, got {sorted(parameters)}")
-        parts: list[Dense | LIF] = []
+        parts: list[Dense | CurrentBased] = []
         for layer in self.layers:
             weight = np.asarray(parameters[f"{layer.name}.weight"])
             if weight.shape != layer.connection.weight.shape:

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from eventsnn import LIF, ValidationError
+from eventsnn import LI, LIF, ValidationError
 
 GOOD = {"tau_mem": 20e-3, "tau_syn": 5e-3}
 
@@ -205,3 +205,52 @@ def test_lif_survives_pickling():
     twin = pickle.loads(pickle.dumps(lif))
     assert repr(twin) == repr(lif)
     assert twin.tau_mem.tolist() == [1.0, 2.0]
+
+
+# -- leaky integrators --------------------------------------------------------------------------------------------
+
+
+def test_li_has_the_documented_defaults():
+    li = LI(**GOOD)
+    assert (li.v_leak, li.i_bias) == (0.0, 0.0)
+    assert li.parameter_names() == ("tau_mem", "tau_syn", "v_leak", "i_bias")
+    assert li.is_shared
+    assert li.n_neurons is None
+    assert li.receptors == ("syn",)
+    assert not li.has_named_receptors
+    assert not li.rests_above_threshold
+    assert li.starts_below_threshold
+
+
+def test_li_takes_one_value_per_neuron():
+    li = LI(tau_mem=2.0, tau_syn=[1.0, 2.0], v_leak=[0.5, 0.0], i_bias=0.25)
+    assert li.n_neurons == 2
+    assert li.tau_syn_of("syn", 2).tolist() == [1.0, 2.0]
+    assert li.per_neuron("tau_mem", 2).tolist() == [2.0, 2.0]
+    assert li.v_start(2).tolist() == [0.75, 0.25]  # at rest, the bias included
+    with pytest.raises(ValidationError, match="LI.tau_syn: given for 2 neurons, asked for 3"):
+        li.per_neuron("tau_syn", 3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        li.tau_mem = 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tau_mem": 0.0}, "LI.tau_mem: must be > 0, got 0.0"),
+        ({"tau_syn": [1.0, -1.0]}, "LI.tau_syn: must be > 0, got -1.0 at neuron 1"),
+        ({"i_bias": np.inf}, "LI.i_bias: must be finite, got inf"),
+        ({"v_leak": [0.0, np.nan]}, "LI.v_leak: must be finite, got nan at neuron 1"),
+        ({"tau_syn": {"exc": 1.0}}, "LI.tau_syn: must be a number or an array of numbers, got {'exc': 1.0}"),
+        ({"tau_mem": [1.0, 2.0], "tau_syn": [1.0, 2.0, 3.0]}, "LI: per-neuron parameters differ in length"),
+    ],
+)
+def test_li_refuses_bad_parameters(change, message):
+    with pytest.raises(ValidationError, match=message):
+        LI(**(GOOD | change))
+
+
+def test_li_repr_and_pickling():
+    li = LI(tau_mem=[1.0, 2.0], tau_syn=1, i_bias=0.5)
+    assert repr(li) == "LI(tau_mem=array(2), tau_syn=1.0, i_bias=0.5)"
+    assert repr(pickle.loads(pickle.dumps(li))) == repr(li)

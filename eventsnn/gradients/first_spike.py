@@ -17,6 +17,7 @@ from eventsnn.kernels.hinge import add_hinge, find_silent
 from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
 from eventsnn.simulation.event_driven import check_inputs
 from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
@@ -141,6 +142,11 @@ def require_first_spike(network: Sequential) -> None:
             raise ValidationError(
                 f"first-spike gradients do not cover delays: the connection to population {layer.name!r} has delays "
                 f"({layer.connection}); build it without"
+            )
+        if not isinstance(layer.neuron, LIF):
+            raise ValidationError(
+                f"first-spike gradients need neurons that spike: population {layer.name!r} is a readout "
+                f"({layer.neuron}), whose losses are on its membrane potential; use LIF(..., max_spikes=1)"
             )
         if not layer.neuron.starts_below_threshold:
             raise ValidationError(

@@ -129,6 +129,12 @@ class FoundSpikes(NamedTuple):
     places: NDArray[np.int64]
 
 
+#: rows of the trace of a layer's output spikes: dv/dt just before the spike, then warped time and exp(-s/tau_mem), s
+#: from the reference of the input events around it; the last three in the order in which they were found, scratch
+SPIKE_SLOPE, SPIKE_WARPED, SPIKE_DECAY = 0, 1, 2
+TRACE_ROWS = 6
+
+
 class InputEvents(NamedTuple):
     """Input spikes of a block of samples in canonical order: sample b has the events offsets[b] : offsets[b + 1]."""
 

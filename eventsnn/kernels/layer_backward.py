@@ -27,7 +27,8 @@ from eventsnn.kernels.jit import kernel
 
 
 @kernel(fastmath={"contract"})
-def _add_rank_two(d_weight, j, a, b, gain, cross):
+def add_rank_two(d_weight, j, a, b, gain, cross):
+    """Row j of d_weight += gain a + cross b."""
     for n in range(d_weight.shape[1]):
         d_weight[j, n] += a[n] * gain + b[n] * cross
 
@@ -42,7 +43,7 @@ def _dot_rank_two(weight, j, c, d, gain, cross):
 
 
 @kernel
-def _move_reference_back(a, b, shift, tau_mem, tau_syn, delta):
+def move_reference_back(a, b, shift, tau_mem, tau_syn, delta):
     """Transpose of the forward pass's move: coefficients for inputs measured from a reference earlier by `shift`."""
     keep = a.dtype.type(math.exp(-shift / tau_mem))
     mix = a.dtype.type(synaptic_kernel(shift, tau_mem, tau_syn, delta))
@@ -135,9 +136,9 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
         for k in range(latest - 1, start - 1, -1):
             if k + 1 < latest and clock[REFERENCE, k + 1] != clock[REFERENCE, k]:
                 shift = clock[REFERENCE, k + 1] - clock[REFERENCE, k]
-                _move_reference_back(a, b_, shift, constants.tau_mem, constants.tau_syn, constants.delta)
+                move_reference_back(a, b_, shift, constants.tau_mem, constants.tau_syn, constants.delta)
                 if want_times:
-                    _move_reference_back(c, d, shift, constants.tau_mem, constants.tau_syn, constants.delta)
+                    move_reference_back(c, d, shift, constants.tau_mem, constants.tau_syn, constants.delta)
             n = by_event[k - start]
             while n >= 0:
                 x = np.float64(warped[b, n])
@@ -149,7 +150,7 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
                     d[n] = flow / constants.tau_mem
                 n = following[n]
             j = neurons[k]
-            _add_rank_two(d_weight, j, a, b_, values[GAIN, k], values[CROSS, k])
+            add_rank_two(d_weight, j, a, b_, values[GAIN, k], values[CROSS, k])
             if want_times:
                 d_times[k] += _dot_rank_two(weight, j, c, d, values[GAIN, k], values[CROSS, k])
     return n_clipped

@@ -31,7 +31,7 @@ from eventsnn.kernels.constants import (
 )
 from eventsnn.kernels.flow import synaptic_kernel
 from eventsnn.kernels.jit import kernel
-from eventsnn.kernels.many_spikes import flag_late, spikes_at_end, spikes_of_sweep
+from eventsnn.kernels.many_spikes import flag_late, sort_trace, spikes_at_end, spikes_of_sweep
 from eventsnn.kernels.replay import first_crossings, first_crossings_at_end
 from eventsnn.kernels.solve import solve_found
 from eventsnn.kernels.sorting import sort_events
@@ -132,7 +132,7 @@ def _flag_peaks(constants, work, n_post, now, flags):
 
 
 @kernel(allocates=True)
-def layer_forward(constants, weight, events, first, factors, work, flags, words, found, record, out):
+def layer_forward(constants, weight, events, first, factors, work, flags, words, found, record, out, trace):
     """Simulate the samples `first` and later of a block.
 
     Returns (status, sample): STATUS_OK, or what went wrong and in which sample. All samples before it are finished:
@@ -148,6 +148,7 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
     found : FoundSpikes with room for n_post
     record : SpikeRecord of (n_samples, n_post), filled when max_spikes == 1
     out : OutputEvents, filled in canonical order from offsets[first] on
+    trace : float64, (TRACE_ROWS, capacity of out), filled alike where max_spikes > 1; of width 0 when not wanted
 
     Notes
     -----
@@ -199,7 +200,7 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
                 else:
                     written = spikes_of_sweep(
                         constants, weight, neurons, clock, values, k, stop, flagged, n_flagged, work, now, new,
-                        found_floats, rows, found_places, ends, counts, out_times, out_neurons, written,
+                        found_floats, rows, found_places, ends, counts, out_times, out_neurons, trace, written,
                     )  # fmt: skip
                     if written < 0:
                         return STATUS_BUFFER_FULL, b
@@ -220,7 +221,7 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
                 n_flagged = _collect(words, flags, flagged)
                 written = spikes_at_end(
                     constants, clock, end - 1, flagged, n_flagged, work, now, ends, counts, out_times, out_neurons,
-                    written,
+                    trace, written,
                 )  # fmt: skip
                 if written < 0:
                     return STATUS_BUFFER_FULL, b
@@ -236,5 +237,7 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
             spare_times, spare_neurons = np.empty(2 * size), np.empty(2 * size, np.int64)
             heads = np.empty(2 * size + 1, np.int64)
         sort_events(out_times, out_neurons, spare_times, spare_neurons, heads, first_out, size)
+        if trace.shape[1] > 0 and not only_first:
+            sort_trace(out_neurons, trace, first_out, written)
         out_offsets[b + 1] = written
     return STATUS_OK, -1

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from eventsnn.kernels.constants import CROSS, GAIN, OFF, REFERENCE, TIME
+from eventsnn.kernels.constants import CROSS, GAIN, OFF, REFERENCE, SPIKE_DECAY, SPIKE_SLOPE, SPIKE_WARPED, TIME
 from eventsnn.kernels.crossing import crosses
 from eventsnn.kernels.flow import exp_or_inf, extremum_time, membrane, synaptic_kernel, warp
 from eventsnn.kernels.jit import kernel
@@ -33,6 +33,10 @@ _LAST_STEP, _MOST_STEPS, _GRAZING = 1e-6, 8, 0.03
 _SHORT = 0.25
 #: state of a neuron in an interval
 _NONE, _RISES, _DOUBTFUL = 0, 1, 2
+#: bits for the place of a spike in the buffers: neurons have the other 27 of 63
+_PLACE_BITS = 36
+#: first of the rows of a trace that are in the order of finding
+_FOUND = 3
 #: rows of `ends`: an event's time s from its reference, warp(s) and exp(-s/tau_mem)
 AT, WARPED_AT, DECAY_AT = 0, 1, 2
 #: rows of `scratch`: p, q, a weight, u at the beginning and what resets took away, of the flagged neurons; then u and
@@ -140,8 +144,34 @@ def _crosses_after(constants, p, q, s, s_high, here, end, i_end, doubt):
     return crosses(p, q, theta, tau_mem, tau_syn, delta, s, s_high)
 
 
+@kernel(inline=True)
+def _write(constants, q, s, x, decay, reference, n, times, neurons, trace, written):
+    """Enter a spike; with a trace (see `sort_trace`) the neuron carries the place where it was written."""
+    times[written] = reference + s
+    neurons[written] = n
+    if trace.shape[1] > 0:
+        neurons[written] = (n << _PLACE_BITS) | written
+        slope = q * (1.0 - constants.delta * x) * decay - constants.theta / constants.tau_mem
+        trace[_FOUND + SPIKE_SLOPE, written] = slope
+        trace[_FOUND + SPIKE_WARPED, written] = x
+        trace[_FOUND + SPIKE_DECAY, written] = decay
+
+
 @kernel
-def _spikes_between(constants, p, q, s, x, decay, ends, k, reference, count, n, times, neurons, written):
+def sort_trace(neurons, trace, first, stop):
+    """Bring the trace of the spikes first : stop into their order, which is sorted by now; undo `_write`'s places.
+
+    A neuron number with the place behind it sorts as the number alone.
+    """
+    for i in range(first, stop):
+        place = neurons[i] & ((1 << _PLACE_BITS) - 1)
+        neurons[i] >>= _PLACE_BITS
+        for row in range(3):
+            trace[row, i] = trace[_FOUND + row, place]
+
+
+@kernel
+def _spikes_between(constants, p, q, s, x, decay, ends, k, reference, count, n, times, neurons, trace, written):
     """All spikes of a neuron with i_syn > 0 from (s, x, decay) to ends[:, k + 1].
 
     Returns the new p, its spike count and `written` (-1: the buffers are full).
@@ -171,8 +201,7 @@ def _spikes_between(constants, p, q, s, x, decay, ends, k, reference, count, n, 
         else:
             s = spike_time(p, q, theta, tau_mem, tau_syn, delta, constants.family, s, s_high)
             x, decay = warp(s, delta), math.exp(-s / tau_mem)
-        times[written] = reference + s
-        neurons[written] = n
+        _write(constants, q, s, x, decay, reference, n, times, neurons, trace, written)
         written += 1
         count += 1
         p -= constants.reset_jump / decay
@@ -225,7 +254,8 @@ def _rise_together(scratch, size, theta, tau_mem, delta):
 
 @kernel
 def _spikes_of_interval(
-    constants, scratch, states, places, flagged, n_flagged, ends, k, reference, counts, times, neurons, written
+    constants, scratch, states, places, flagged, n_flagged, ends, k, reference, counts, times, neurons, trace,
+    written,
 ):  # fmt: skip
     """All spikes of the gathered neurons between ends[:, k] and ends[:, k + 1]; returns `written`.
 
@@ -258,8 +288,7 @@ def _spikes_of_interval(
             s = min(s + scratch[_H, j], s_high)
             x += (1.0 - delta * x) * scratch[_X, j]
             decay *= scratch[_DECAY, j]
-            times[written] = reference + s
-            neurons[written] = n
+            _write(constants, q, s, x, decay, reference, n, times, neurons, trace, written)
             written += 1
             count += 1
             p -= constants.reset_jump / decay
@@ -267,7 +296,7 @@ def _spikes_of_interval(
             more = not (end < limit and _stays_below(end, q * drive_high, s_high - s, limit, rate, delta))
         if more:
             p, count, written = _spikes_between(
-                constants, p, q, s, x, decay, ends, k, reference, count, n, times, neurons, written
+                constants, p, q, s, x, decay, ends, k, reference, count, n, times, neurons, trace, written
             )
             if written < 0:
                 return written
@@ -280,7 +309,7 @@ def _spikes_of_interval(
 @kernel
 def spikes_of_sweep(
     constants, weight, neurons, clock, values, first, stop, flagged, n_flagged, work, now, new, scratch, states,
-    places, ends, counts, out_times, out_neurons, written,
+    places, ends, counts, out_times, out_neurons, trace, written,
 ):  # fmt: skip
     """All spikes of the flagged neurons in the events first : stop; resets go to row `new`. Returns `written`.
 
@@ -302,7 +331,7 @@ def spikes_of_sweep(
         if clock[TIME, e + 1] > clock[TIME, e]:  # else simultaneous: summed first
             written = _spikes_of_interval(
                 constants, scratch, states, places, flagged, n_flagged, ends, e - first, reference, counts, out_times,
-                out_neurons, written,
+                out_neurons, trace, written,
             )  # fmt: skip
             if written < 0:
                 return written
@@ -341,7 +370,7 @@ def flag_late(constants, s, work, n_post, now, flags):
 
 @kernel
 def spikes_at_end(
-    constants, clock, e, flagged, n_flagged, work, now, ends, counts, out_times, out_neurons, written
+    constants, clock, e, flagged, n_flagged, work, now, ends, counts, out_times, out_neurons, trace, written
 ):  # fmt: skip
     """As `spikes_of_sweep`, for the interval after the sample's last event e."""
     reference = clock[REFERENCE, e]
@@ -351,7 +380,7 @@ def spikes_at_end(
         n = flagged[i]
         _, counts[n], written = _spikes_between(
             constants, np.float64(work[now, n]), np.float64(work[now + 1, n]), ends[AT, 0], ends[WARPED_AT, 0],
-            ends[DECAY_AT, 0], ends, 0, reference, counts[n], n, out_times, out_neurons, written,
+            ends[DECAY_AT, 0], ends, 0, reference, counts[n], n, out_times, out_neurons, trace, written,
         )  # fmt: skip
         if written < 0:
             break

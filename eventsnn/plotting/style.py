@@ -23,7 +23,7 @@ from eventsnn._names import listed
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
-from eventsnn.neurons import LIF
+from eventsnn.neurons import CurrentBased
 
 # Petroff (2021), arXiv 2107.02270: ten colours that stay apart in the common forms of colour blindness.
 CLASS_COLORS = (
@@ -196,7 +196,7 @@ def time_unit(where: str, tau_syn: Any = None, unit: str = "tau_syn") -> TimeUni
         return fixed[unit]
     if unit != "tau_syn":
         raise ValidationError(f"{where}.unit: must be 'tau_syn', 's' or 'ms', got {unit!r}")
-    if isinstance(tau_syn, LIF):
+    if isinstance(tau_syn, CurrentBased):
         tau_syn = [tau_syn.tau_syn_of(receptor, tau_syn.n_neurons or 1) for receptor in tau_syn.receptors]
     values = np.unique(np.asarray(tau_syn, dtype=np.float64))
     if values.size == 0 or not np.all(np.isfinite(values)) or values.min() <= 0:

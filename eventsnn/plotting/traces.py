@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
 from eventsnn.plotting.style import (
     BLUE,
     CLASS_COLORS,
@@ -121,12 +122,14 @@ def plot_traces(
 
     sent = result.spikes[name][sample]
     own = [sent.times[sent.neurons == neuron] for neuron in chosen]
-    held = [times + t_refrac for times, t_refrac in zip(own, cell.per_neuron("t_refrac", size)[chosen], strict=True)]
+    t_refrac = cell.per_neuron("t_refrac", size) if isinstance(cell, LIF) else np.zeros(size)
+    held = [times + pause for times, pause in zip(own, t_refrac[chosen], strict=True)]
     events = [*own, *held, *(times for kinds in arrivals for times in kinds.values())]
     times = _sampling_times(events, low, high)
     voltage = np.asarray(result.v(name, times, sample, chosen))
-    spent = np.column_stack([_spent(train, times, cell.max_spikes) for train in own])
-    threshold = cell.per_neuron("v_threshold", size)[chosen]
+    max_spikes = cell.max_spikes if isinstance(cell, LIF) else None
+    spent = np.column_stack([_spent(train, times, max_spikes) for train in own])
+    threshold = cell.per_neuron("v_threshold", size)[chosen] if isinstance(cell, LIF) else None
 
     arrivals = [{kind: _inside(times, low, high) for kind, times in own.items()} for own in arrivals]
     most = _MOST_MARKS_IN_CHAIN if is_chain else _MOST_MARKS
@@ -138,7 +141,7 @@ def plot_traces(
     axes = figure.subplots(chosen.size, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
     for k, (ax, neuron) in enumerate(zip(axes, chosen, strict=True)):
         inside = _inside(own[k], low, high)
-        _panel(ax, scale, times, voltage[:, k], spent[:, k], threshold[k], inside)
+        _panel(ax, scale, times, voltage[:, k], spent[:, k], None if threshold is None else threshold[k], inside)
         for row, kind in enumerate(kinds):
             _mark_arrivals(ax, scale(arrivals[k][kind]), kind, row, alone=len(kinds) == 1)
         tag = f"{names[neuron]}" if names is not None else f"neuron {neuron}"
@@ -151,13 +154,15 @@ def plot_traces(
     axes[0].set_xlim(float(scale(low)), float(scale(high)))
     # A neuron that may not spike again can drift far: it must not flatten the part that decides.
     shown = voltage[~spent]
-    bottom = float(min(shown.min(initial=np.inf), cell.per_neuron("v_reset", size)[chosen].min()))
-    top = float(max(shown.max(initial=-np.inf), threshold.max()))
-    margin = 0.08 * (top - bottom)
+    bottom, top = float(shown.min(initial=np.inf)), float(shown.max(initial=-np.inf))
+    if threshold is not None:
+        bottom = min(bottom, float(cell.per_neuron("v_reset", size)[chosen].min()))
+        top = max(top, float(threshold.max()))
+    margin = 0.08 * ((top - bottom) or 1.0)
     below = _ROW * (len(kinds) - 1) / (72 * (panel - 0.35)) if len(kinds) > 1 else 0.0  # part of the axes for more rows
     axes[0].set_ylim(bottom - margin - below / (1 - below) * (top - bottom), top + 1.5 * margin)
     axes[-1].set_xlabel(scale.label(), fontsize=LABEL_SIZE)
-    figure.supylabel("v (unit of v_threshold)", fontsize=LABEL_SIZE)
+    figure.supylabel("v" if threshold is None else "v (unit of v_threshold)", fontsize=LABEL_SIZE)
     head = name if result.n_samples == 1 and not is_chain else f"{name}, sample {sample}"
     figure.suptitle(title or head, fontsize=LABEL_SIZE + 1)
     handles = {str(line.get_label()): line for ax in axes for line in ax.get_lines()}
@@ -237,15 +242,17 @@ def _inside(times: NDArray[np.float64], low: float, high: float) -> NDArray[np.f
 
 def _panel(
     ax: Axes, scale: TimeUnit, times: NDArray[np.float64], voltage: NDArray[np.float64], spent: NDArray[np.bool_],
-    threshold: float, own: NDArray[np.float64],
+    threshold: float | None, own: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Voltage, threshold and spikes of one neuron."""
+    """Voltage, threshold (None for readouts) and spikes of one neuron."""
     style_axes(ax, grid=True)
     ax.yaxis.set_major_locator(MaxNLocator(nbins=4, min_n_ticks=2))
     ax.plot(scale(times[~spent]), voltage[~spent], color=BLUE, linewidth=1.3, label="v")
     if spent.any():
         style: dict[str, Any] = {"color": BLUE, "alpha": 0.6, "linewidth": 1.0, "linestyle": ":"}
         ax.plot(scale(times[spent]), voltage[spent], label="v, no spikes left", **style)
+    if threshold is None:
+        return
     ax.axhline(threshold, color=DARK, linewidth=0.9, linestyle="--", label="v_threshold")
     if own.size:
         level = np.full(own.size, threshold)

@@ -13,6 +13,7 @@ from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
 from eventsnn.simulation.graph_driven import NetworkState, require_end, simulate_network
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
@@ -70,6 +71,9 @@ def simulate(
 
     Notes
     -----
+    Readouts (`LI`) have no spikes; their potentials are those of `Result.v`. `initial`, `state` and `resumable` do not
+    cover networks with readouts.
+
     Exact up to rounding, in the dtype of the weights (the queue: float64). Simultaneous arrivals are added up before
     the threshold is tested, so opposite ones cancel exactly. Spikes of one instant are taken in the order of
     populations and neurons; over a projection without delay a spike arrives in the instant it is emitted, after it.
@@ -100,6 +104,12 @@ def simulate(
     elif not isinstance(network, Network):
         raise ValidationError(f"simulate: expected a Sequential or a Network, got {type(network).__name__}")
     graph = network.as_network() if isinstance(network, Sequential) else network
+    readouts = [name for name, population in graph.populations.items() if not population.can_spike]
+    if readouts and (initial is not None or state is not None or resumable):
+        raise ValidationError(
+            f"simulate: initial, state and resumable do not cover readouts, whose state no engine keeps: {readouts}; "
+            "leave them out, or simulate from t = 0 in one piece"
+        )
     result = simulate_network(
         graph, spikes, t_max, n_threads=n_threads, engine=engine, initial=initial, state=state, resumable=resumable,
         max_events=max_events, progress=progress,
@@ -130,10 +140,10 @@ def _simulate_chain(network: Sequential, spikes: Spikes, t_max: float, n_threads
         outcomes = pool.map(work, blocks)
     found = {"input": spikes}
     for k, layer in enumerate(network.layers):
-        if outcomes:
+        if outcomes and layer.can_spike:
             found[layer.name] = concatenate(parts[k] for parts in outcomes)
         else:
-            found[layer.name] = Spikes([], [], [], n_samples=0, n_neurons=layer.n_neurons)
+            found[layer.name] = Spikes([], [], [], n_samples=spikes.n_samples, n_neurons=layer.n_neurons)
     return Result(network, found, t_max)
 
 
@@ -147,7 +157,8 @@ def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> N
         runners = make_runners(network)
         for runner in runners:
             events = runner.forward(events, block[0])
-        if network.layers[-1].neuron.max_spikes == 1:
+        last = network.layers[-1].neuron
+        if isinstance(last, LIF) and last.max_spikes == 1:
             times[slice(*block)] = runners[-1].record.time
         else:
             for b in range(block[1] - block[0]):

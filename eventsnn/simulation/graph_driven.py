@@ -16,7 +16,7 @@ from eventsnn.graph import Network, Projection
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.queue_state import QueueState
 from eventsnn.network import Layer
-from eventsnn.neurons import LIF
+from eventsnn.neurons import LIF, CurrentBased
 from eventsnn.simulation.layers import LayerRunner
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.priority_queue import (
@@ -91,7 +91,7 @@ def simulate_network(
     if state is not None:
         _require_state_fits(network, state, n_samples, initial, inputs)
     _require_drive(network, t_max, state, initial)
-    components = network.components()
+    components = [names for names in network.components() if network.populations[names[0]].can_spike]
     all_queued = resumable or state is not None or initial is not None or engine == "queue"
     layered = [not all_queued and _is_layer(network, names) for names in components]
     if engine == "layers" and not all(layered):
@@ -146,7 +146,8 @@ def simulate_network(
     for name, population in network.populations.items():
         found.setdefault(name, _none(population.n_neurons, n_samples))
     ordered = {name: found[name] for name in network.sizes}
-    result = Result(network, ordered, t_max, t_start=t_start, start=starts, state=kept)
+    given_v = frozenset(name for name, own in (initial or {}).items() if "v" in own)
+    result = Result(network, ordered, t_max, t_start=t_start, start=starts, state=kept, given_v=given_v)
     if stopped is not None:
         names, b, outcome = stopped
         raise SimulationError(
@@ -220,9 +221,9 @@ def _require_drive(network: Network, t_max: float, state: NetworkState | None, i
         )
 
 
-def require_end(name: str, neuron: LIF, t_max: float) -> None:
+def require_end(name: str, neuron: CurrentBased, t_max: float) -> None:
     """Raise if a population would fire for ever."""
-    if np.isinf(t_max) and neuron.max_spikes is None and neuron.rests_above_threshold:
+    if np.isinf(t_max) and isinstance(neuron, LIF) and neuron.max_spikes is None and neuron.rests_above_threshold:
         raise ValidationError(
             f"simulate: population {name!r} rests above threshold and would fire for ever; give t_max"
         )
@@ -273,6 +274,7 @@ def _run_layer(
         np.concatenate(samples), np.concatenate(neurons), np.concatenate(times), n_samples=n_samples, n_neurons=first
     )
     neuron = population.neuron
+    assert isinstance(neuron, LIF)  # readouts are left out
     if neuron.has_named_receptors:
         neuron = replace(neuron, tau_syn=neuron.tau_syn[neuron.receptors[0]])
     layer = Layer(name, connection, neuron)

@@ -12,6 +12,7 @@ from eventsnn.kernels.constants import (
     POWER,
     STATUS_BUFFER_FULL,
     STATUS_NOT_FINITE,
+    TRACE_ROWS,
     WORK_ROWS,
     Factors,
     FoundSpikes,
@@ -24,6 +25,7 @@ from eventsnn.kernels.constants import (
 from eventsnn.kernels.event_factors import event_factors
 from eventsnn.kernels.flow import decay_difference
 from eventsnn.kernels.layer_backward import event_to_neuron_gradient, layer_backward
+from eventsnn.kernels.layer_eventprop import layer_eventprop
 from eventsnn.kernels.layer_forward import layer_forward
 from eventsnn.kernels.layer_peaks import layer_peaks
 from eventsnn.kernels.neuron_wise import neuron_wise_backward, neuron_wise_forward, neuron_wise_peaks
@@ -79,12 +81,23 @@ class LayerRunner:
     Not thread-safe: every block that may run at the same time has a runner of its own.
     """
 
-    def __init__(self, layer: Layer, weight: NDArray[np.floating], t_end: float, name: str | None = None) -> None:
+    def __init__(
+        self,
+        layer: Layer,
+        weight: NDArray[np.floating],
+        t_end: float,
+        name: str | None = None,
+        *,
+        keep_trace: bool = False,
+    ) -> None:
         neuron = layer.neuron
+        assert isinstance(neuron, LIF)  # readouts have a `ReadoutRunner`
         self.name = name or layer.name
         self.weight = weight
         self.n_pre, self.n_post = weight.shape
         self.uniform = is_uniform(neuron)
+        #: whether `forward` also keeps what `backward_spikes` needs of every output spike
+        self._keep_trace = keep_trace and self.uniform
         self.constants = (
             layer_constants(neuron, t_end) if self.uniform else neuron_constants(neuron, self.n_post, t_end)
         )
@@ -121,16 +134,19 @@ class LayerRunner:
 
     def _make_output(self, n_samples: int, capacity: int) -> None:
         self._out = OutputEvents(np.zeros(n_samples + 1, np.int64), np.empty(capacity, np.int64), np.empty(capacity))
+        self._trace = np.empty((TRACE_ROWS, capacity if self._keep_trace else 0))
 
     def _grow_output(self, finished: int) -> None:
         """More room for output events; those of the samples before `finished` are kept."""
-        old, kept = self._out, int(self._out.offsets[finished])
+        old, trace, kept = self._out, self._trace, int(self._out.offsets[finished])
         # as many spikes per sample as so far, and at least twice the room
         expected = kept * (old.offsets.size - 1) // max(finished, 1)
         self._make_output(old.offsets.size - 1, max(2 * old.times.size, expected + expected // 8) + 64)
         self._out.offsets[:] = old.offsets
         self._out.neurons[:kept] = old.neurons[:kept]
         self._out.times[:kept] = old.times[:kept]
+        if self._keep_trace:
+            self._trace[:, :kept] = trace[:, :kept]
 
     def forward(self, events: InputEvents, first_sample: int = 0) -> InputEvents:
         """Output spikes of a block, in canonical order; valid until the next call.
@@ -155,7 +171,7 @@ class LayerRunner:
             if self.uniform:
                 status, sample = layer_forward(
                     self.constants, self.weight, events, sample, self._factors, self._work, self._flags, self._words,
-                    self._found, self._record, self._out,
+                    self._found, self._record, self._out, self._trace,
                 )  # fmt: skip
             else:
                 status, sample = neuron_wise_forward(
@@ -214,11 +230,35 @@ class LayerRunner:
             event_to_neuron_gradient(self.events, d_times, d_first)
         return int(clipped)
 
+    def backward_spikes(
+        self,
+        d_out: NDArray[np.float64],
+        d_weight: NDArray[np.floating],
+        *,
+        min_slope: float = 0.0,
+        want_times: bool = True,
+    ) -> tuple[NDArray[np.float64], int]:
+        """Backward pass of a layer without a limit on spikes, over what the last `forward` kept.
 
-def make_runners(network: Sequential, t_end: float = np.inf) -> list[LayerRunner]:
-    """One runner per layer of the chain, sharing the network's weight arrays.
+        Adds to `d_weight`; `d_out` is dL/dT of every output spike, in their order. Returns dL/dt of every input event
+        (empty if not wanted) and how many slopes were raised to `min_slope` (in units of theta/tau_mem).
+        """
+        d_times = np.empty(int(self.events.offsets[-1])) if want_times else _NO_GRADIENT
+        n_raised = layer_eventprop(
+            self.constants, self.weight, self.events, self._factors, self._out, self._trace, d_out,
+            min_slope * float(self.slope_unit[0]), self._work, d_weight, d_times,
+        )  # fmt: skip
+        return d_times, int(n_raised)
+
+
+def make_runners(network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False) -> list[LayerRunner]:
+    """One runner per layer of the chain that can spike, sharing the network's weight arrays.
 
     Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
     the dtype of their own weights.
     """
-    return [LayerRunner(layer, layer.connection.weight, t_end) for layer in network.layers]
+    return [
+        LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
+        for layer in network.layers
+        if layer.can_spike
+    ]

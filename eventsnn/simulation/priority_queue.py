@@ -37,6 +37,8 @@ from eventsnn.kernels.queue_window import potentials
 
 #: steps of the kernel between two looks at Ctrl-C and the progress bar: a fraction of a second
 _STEPS_PER_CALL = 200_000
+#: what a leaky integrator counts as: a neuron that never comes to threshold
+_OF_READOUTS = {"v_threshold": np.inf, "v_reset": 0.0, "t_refrac": 0.0}
 #: width of the first window in units of the shortest time constant; it adapts
 _FIRST_WIDTH = 0.125
 
@@ -47,12 +49,14 @@ class QueuePart:
 
     sources : (name, first source number, size) of every input and population that drives it from outside
     populations : (name, first neuron, size)
+    order : (n_synapses,) where each synapse of the kernel lies among the `rows` of all projections, one after the other
     most_at_once : synapses that one spike reaches in one instant, at most; a neuron may be among them more than once
     """
 
     network: QueueNetwork
     sources: tuple[tuple[str, int, int], ...]
     populations: tuple[tuple[str, int, int], ...]
+    order: NDArray[np.int64]
     most_at_once: int
 
 
@@ -89,11 +93,15 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
     heads = group_start[:-1]
 
     def all_of(name: str) -> NDArray[np.float64]:
-        return np.concatenate([neuron.per_neuron(name, n) for neuron, n in neurons])
+        values = []
+        for neuron, n in neurons:
+            known = name in neuron.parameter_names()
+            values.append(neuron.per_neuron(name, n) if known else np.full(n, _OF_READOUTS[name]))
+        return np.concatenate(values)
 
     v_inf = all_of("v_leak") + all_of("i_bias")
     group_of = np.cumsum(begins) - 1
-    segments = _segments(
+    order, segments = _segments(
         [
             (
                 source_place[p.source],
@@ -120,20 +128,24 @@ def build_part(network: Network, names: tuple[str, ...]) -> QueuePart:
         reset=all_of("v_reset") - v_inf,
         t_refrac=all_of("t_refrac"),
         max_spikes=np.repeat(
-            np.array([neuron.max_spikes or NO_LIMIT for neuron, _ in neurons], np.int64), [n for _, n in neurons]
+            np.array([getattr(neuron, "max_spikes", None) or NO_LIMIT for neuron, _ in neurons], np.int64),
+            [n for _, n in neurons],
         ),
         **segments,
         n_external=first,
     )
-    return QueuePart(compiled, tuple(sources), tuple(populations), _most_at_once(compiled))
+    return QueuePart(compiled, tuple(sources), tuple(populations), order, _most_at_once(compiled))
 
 
 def _receptor_index(network: Network, target: str, receptor: str | None) -> int:
     return 0 if receptor is None else network.populations[target].neuron.receptors.index(receptor)
 
 
-def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) -> dict[str, Any]:
-    """Synapses ordered by source, delay, group, receptor and target, and where each run of equals begins."""
+def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) -> Any:
+    """Synapses ordered by source, delay, group, receptor and target, and where each run of equals begins.
+
+    Returns where they were, and the entries of `QueueNetwork`.
+    """
     parts = []
     for first_source, first_target, receptor, (indptr, indices, weights, delays) in synapses:
         source = np.repeat(np.arange(indptr.size - 1) + first_source, np.diff(indptr))
@@ -154,7 +166,7 @@ def _segments(synapses: list[Any], group_of: NDArray[np.int64], n_sources: int) 
     ends = np.append(heads[1:], source.size)[: heads.size]
     last = np.append(source[heads][1:] != source[heads][:-1], True)[: heads.size]
     place = np.column_stack([group[heads], receptor[heads], heads, ends, last]).astype(np.int64)
-    return {
+    return order, {
         "source_segments": np.searchsorted(source[heads], np.arange(n_sources + 1)).astype(np.int64),
         "segment_delay": np.ascontiguousarray(delay[heads], dtype=np.float64),
         "segment_place": np.ascontiguousarray(place.reshape(-1, 5)),

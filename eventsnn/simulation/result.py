@@ -60,6 +60,7 @@ class Result:
         t_start: float = 0.0,
         start: list[dict[str, StartOfPopulation]] | None = None,
         state: NetworkState | None = None,
+        given_v: frozenset[str] = frozenset(),
     ) -> None:
         self.network = network
         self.spikes = spikes
@@ -68,6 +69,8 @@ class Result:
         self._graph = network.as_network() if isinstance(network, Sequential) else network
         self._start = start
         self._final_state = state
+        #: populations whose potentials at the start were given, and do not follow from their parameters
+        self._given_v = given_v
 
     @property
     def inputs(self) -> Spikes:
@@ -169,31 +172,36 @@ class Result:
             raise ValidationError(f"Result: times must be a one-dimensional array of finite values >= {self.t_start:g}")
         population = self._graph.populations[name]
         chosen = np.arange(population.n_neurons) if neurons is None else self._checked_neurons(name, neurons)
-        neuron, n = population.neuron, population.n_neurons
-        tau_syn = np.column_stack([neuron.tau_syn_of(receptor, n) for receptor in neuron.receptors])[chosen]
+        columns, tau_syn, currents = (table[chosen] for table in self._neuron_columns(name, sample))
         start = self._start[sample][name] if self._start is not None else None
-        v_leak = neuron.per_neuron("v_leak", n)
-        columns = [
-            neuron.per_neuron("tau_mem", n),
-            v_leak + neuron.per_neuron("i_bias", n),
-            neuron.per_neuron("v_reset", n),
-            neuron.per_neuron("t_refrac", n),
-            start.v if start else neuron.v_start(n),
-            start.held_until if start else np.full(n, -np.inf),
-        ]
-        currents = start.i_syn[chosen] if start else np.zeros_like(tau_syn)
         own = self.spikes[name][sample]
         spike_ends, (spike_times,) = _by_neuron(own.neurons, own.times, chosen)
         order = np.argsort(at, kind="stable")
         v, i_syn = np.empty((at.size, chosen.size)), np.empty((at.size, *tau_syn.shape))
         ends, (arrival_times, receptors, weights) = self._arrivals(name, sample, chosen, start)
         membrane_traces(
-            np.column_stack(columns)[chosen], tau_syn, self.t_start, currents, ends, arrival_times, receptors, weights,
+            columns, tau_syn, self.t_start, currents, ends, arrival_times, receptors, weights,
             spike_ends, spike_times, at[order], np.empty(3), np.empty(tau_syn.shape[1]), v, i_syn,
         )  # fmt: skip
         back = np.empty_like(order)
         back[order] = np.arange(order.size)
         return v[back], i_syn[back]
+
+    def _neuron_columns(self, name: str, sample: int) -> tuple[NDArray[np.float64], ...]:
+        """What the kernels take of a population: parameters (n, 6), see `traces`; tau_syn and currents at the start."""
+        population = self._graph.populations[name]
+        neuron, n = population.neuron, population.n_neurons
+        start = self._start[sample][name] if self._start is not None else None
+        v_leak = neuron.per_neuron("v_leak", n)
+        columns = [
+            neuron.per_neuron("tau_mem", n),
+            v_leak + neuron.per_neuron("i_bias", n),
+            *((neuron.per_neuron(p, n) for p in ("v_reset", "t_refrac")) if population.can_spike else np.zeros((2, n))),
+            start.v if start else neuron.v_start(n),
+            start.held_until if start else np.full(n, -np.inf),
+        ]
+        tau_syn = np.column_stack([neuron.tau_syn_of(receptor, n) for receptor in neuron.receptors])
+        return np.column_stack(columns), tau_syn, start.i_syn if start else np.zeros_like(tau_syn)
 
     def _arrivals(
         self, name: str, sample: int, chosen: NDArray[np.int64], start: StartOfPopulation | None

@@ -1,0 +1,425 @@
+"""EventProp: exact gradients of any loss on spike times and potentials, for every network that `simulate` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn._names import hint
+from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.graph import Network
+from eventsnn.kernels.eventprop_engine import (
+    ARRIVAL,
+    D_REFRACTORY,
+    D_RESET,
+    D_THRESHOLD,
+    PROBE,
+    RELEASE,
+    SPIKE,
+    adjoint_run,
+    slopes_of_spikes,
+)
+from eventsnn.kernels.eventprop_neurons import D_TAU_MEM, D_TAU_SYN, D_V_INF, neuron_adjoints
+from eventsnn.kernels.traces import V_INF
+from eventsnn.neurons import LIF
+from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.simulation.priority_queue import QueuePart, build_part
+from eventsnn.simulation.result import Result
+
+__all__ = ["EventPropGradients", "VoltageGradient", "eventprop"]
+
+
+@dataclass(frozen=True)
+class VoltageGradient:
+    """dL/dv of single potentials: v of `neurons[k]` in sample `samples[k]` at `times[k]`, after a reset at that time.
+
+    All four of shape (n,), in any order.
+    """
+
+    samples: NDArray[np.int64]
+    neurons: NDArray[np.int64]
+    times: NDArray[np.float64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class EventPropGradients:
+    """Derivatives of a loss, summed over the samples.
+
+    Attributes
+    ----------
+    weights, delays : list, one array per projection of the network, in the shape of `connection.weight` and `.delay`
+    neurons : by population, then parameter (tau_mem, v_threshold, v_reset, v_leak, i_bias, t_refrac): (n_neurons,);
+        tau_syn: (n_neurons, n_receptors). A shared parameter's derivative is their sum.
+    input_times : by input, (n_events,), in the order of its spikes
+    spike_times : by population, likewise; what the loss and all that follows make of each spike
+    initial : by population, "v": (n_samples, n_neurons) and "i_syn": (n_samples, n_neurons, n_receptors)
+    n_raised : spikes whose dv/dt was raised to `min_slope`
+    """
+
+    weights: list[NDArray[np.float64]]
+    delays: list[NDArray[np.float64]]
+    neurons: dict[str, dict[str, NDArray[np.float64]]]
+    input_times: dict[str, NDArray[np.float64]]
+    spike_times: dict[str, NDArray[np.float64]]
+    initial: dict[str, dict[str, NDArray[np.float64]]]
+    n_raised: int = 0
+
+
+class _Sample(NamedTuple):
+    """What one sample's backward pass gives besides the block's sums."""
+
+    d_sources: NDArray[np.float64]
+    d_spikes: NDArray[np.float64]
+    adjoint: NDArray[np.float64]
+    n_raised: int
+
+
+@dataclass
+class _Block:
+    """Sums over a block of samples."""
+
+    weights: NDArray[np.float64]
+    delays: NDArray[np.float64]
+    sums: NDArray[np.float64]
+    neurons: dict[str, NDArray[np.float64]]
+    samples: list[_Sample] = field(default_factory=list)
+
+
+def eventprop(
+    result: Result,
+    d_times: Mapping[str, Any] | None = None,
+    d_v: Mapping[str, VoltageGradient] | None = None,
+    *,
+    min_slope: float = 0.0,
+    neuron_parameters: bool = True,
+    n_threads: int = 1,
+) -> EventPropGradients:
+    """Gradients of a loss with respect to every parameter, backwards over the spikes of a simulation.
+
+    Parameters
+    ----------
+    result : of `simulate`, from t = 0 on
+    d_times : by population, dL/dT of its spikes, (n_events,), in the order of ``result.spikes[name]``
+    d_v : by population, dL/dv of the potentials that the loss looks at
+    min_slope : least dv/dt at a spike, in units of |v_threshold - v_leak - i_bias|/tau_mem, in the factor 1/(dv/dt);
+        bounds the gradients of nearly grazing spikes, which are counted. 0 leaves the exact gradient.
+    neuron_parameters : also time constants, v_leak and i_bias, which take a second pass over every neuron's arrivals
+    n_threads : threads over blocks of samples; the result does not depend on it
+
+    Returns
+    -------
+    EventPropGradients
+
+    Raises
+    ------
+    ValidationError
+        An unknown population, arrays of another shape, values that are not finite, a run that was continued from a
+        state (what came before it is not on record).
+    SimulationError
+        A spike that the loss depends on grazes the threshold, so that 1/(dv/dt) is infinite; `min_slope` bounds it.
+
+    Notes
+    -----
+    Wunderlich & Pehle 2021, doi 10.1038/s41598-021-91786-z. Exact while no spike appears or vanishes and no two events
+    at one neuron change places. Memory follows the number of events.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eventsnn import Dense, LIF, Sequential, Spikes, simulate
+    >>> from eventsnn.gradients import eventprop
+    >>> net = Sequential([Dense([[4.0]]), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    >>> result = simulate(net, Spikes([0], [0], [0.5], n_samples=1, n_neurons=1))
+    >>> gradients = eventprop(result, {"output": [1.0]})
+    >>> gradients.input_times["input"]  # the spike comes as much later as its input does
+    array([1.])
+    """
+    network = result._graph
+    if result.t_start > 0.0:
+        raise ValidationError(
+            f"eventprop: the simulation was continued at t = {result.t_start:g}, and what came before is not on "
+            "record; simulate it in one run"
+        )
+    given = _checked_d_times(result, d_times)
+    probes = _checked_d_v(result, d_v)
+    part = build_part(network, tuple(network.populations))
+    blocks = sample_blocks(result.n_samples)
+    theta = np.where(np.isfinite(part.network.theta), np.abs(part.network.theta), 0.0)
+    floor = min_slope * theta / part.network.tau_mem[part.network.group_of]
+
+    def work(block: tuple[int, int]) -> _Block:
+        net = part.network
+        sums = _Block(
+            np.zeros(net.weights.size), np.zeros(net.weights.size), np.zeros((3, net.theta.size)),
+            {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations},
+        )  # fmt: skip
+        for b in range(*block):
+            sums.samples.append(_run_sample(result, part, b, given, probes, floor, sums, neuron_parameters))
+        return sums
+
+    with BlockPool(n_threads) as pool:
+        outcomes = pool.map(work, blocks)
+    return _collect(result, network, part, outcomes, neuron_parameters)
+
+
+# -- one sample ----------------------------------------------------------------------------------------------------
+
+
+def _run_sample(
+    result: Result, part: QueuePart, b: int, given: dict[str, NDArray[np.float64]], probes: dict[str, VoltageGradient],
+    floor: NDArray[np.float64], sums: _Block, neuron_parameters: bool,
+) -> _Sample:  # fmt: skip
+    net = part.network
+    n_sources = [result.spikes[name][b] for name, _, _ in part.sources]
+    source_times = np.concatenate([own.times for own in n_sources]) if n_sources else np.empty(0)
+    source = np.concatenate([own.neurons + first for own, (_, first, _) in zip(n_sources, part.sources, strict=True)] or
+                            [np.empty(0, np.int64)])  # fmt: skip
+    own = [result.spikes[name][b] for name, _, _ in part.populations]
+    spike_times = np.concatenate([s.times for s in own])
+    spike_neurons = np.concatenate([s.neurons + first for s, (_, first, _) in zip(own, part.populations, strict=True)])
+    d_loss = [given[name][slice(*result.spikes[name].offsets[b : b + 2])] for name, _, _ in part.populations]
+    d_times = np.concatenate([np.zeros(source_times.size), *d_loss])
+    probe_neurons, probe_times, probe_values = _probes_of(part, probes, b)
+    times, items = _items(
+        net, np.concatenate((source_times, spike_times)), np.concatenate((source, net.n_external + spike_neurons)),
+        source_times.size, spike_times + net.t_refrac[spike_neurons], probe_times, result.t_max,
+    )  # fmt: skip
+    before, after = np.zeros(spike_times.size), np.zeros(spike_times.size)
+    currents = np.zeros_like(net.tau_syn[net.group_of])
+    if result._start is not None:
+        for name, first, n in part.populations:
+            start = result._start[b][name].i_syn
+            currents[first : first + n, : start.shape[1]] = start
+    held = np.zeros(net.theta.size + probe_times.size, np.uint8)
+    slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, 0.0, before, after, held)
+    adjoint = np.zeros((net.theta.size, 1 + net.tau_syn.shape[1]))
+    n_raised = adjoint_run(
+        net, times, items, spike_neurons, probe_neurons, probe_values, before, after, held, floor, 0.0, adjoint,
+        d_times, sums.weights, sums.delays, sums.sums,
+    )  # fmt: skip
+    d_spikes = d_times[source_times.size :]
+    if not np.isfinite(d_times).all() or not np.isfinite(adjoint).all():
+        grazing = np.flatnonzero((before <= 0.0) & (d_spikes != 0.0))
+        e = grazing[0] if grazing.size else 0
+        name, n = _name_of(part, int(spike_neurons[e]) if spike_neurons.size else 0)
+        raise SimulationError(
+            f"eventprop: population {name!r}, neuron {n}, sample {b}: the spike at t = {spike_times[e]:g} grazes the "
+            "threshold, so its gradient is infinite; min_slope > 0 bounds it and counts such spikes"
+        )
+    if neuron_parameters:
+        first_spike = 0
+        for (name, first, n), spikes in zip(part.populations, own, strict=True):
+            mine = d_spikes[first_spike : first_spike + spikes.n_events]
+            _add_neurons(result, name, b, spikes, mine, probes.get(name), floor[first : first + n], sums.neurons[name])
+            first_spike += spikes.n_events
+    return _Sample(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
+
+
+def _items(
+    net: Any, times: NDArray[np.float64], sources: NDArray[np.int64], n_external: int, releases: NDArray[np.float64],
+    probe_times: NDArray[np.float64], t_max: float,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:  # fmt: skip
+    """Everything that happens in a sample, in order: spikes, releases, probes, arrivals; see `eventprop_engine`."""
+    counts = np.diff(net.source_segments)[sources]
+    number = np.repeat(np.arange(times.size), counts)
+    segment = np.arange(counts.sum()) + np.repeat(net.source_segments[sources] - np.cumsum(counts) + counts, counts)
+    own = np.arange(times.size - n_external)
+    at = np.concatenate((times[n_external:], releases, probe_times, times[number] + net.segment_delay[segment]))
+    sizes = (own.size, own.size, probe_times.size, segment.size)
+    kind = np.repeat([SPIKE, RELEASE, PROBE, ARRIVAL], sizes)
+    numbers = np.concatenate((own, own, np.arange(probe_times.size), number))
+    segments = np.concatenate((np.zeros(sum(sizes[:3]), np.int64), segment))
+    order = np.lexsort((kind, at))
+    order = order[at[order] <= t_max]
+    return at[order], np.ascontiguousarray(np.stack((kind[order], numbers[order], segments[order])))
+
+
+def _probes_of(part: QueuePart, probes: dict[str, VoltageGradient], b: int) -> Any:
+    """Neurons (of the whole network), times and dL/dv of one sample."""
+    neurons, times, values = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
+    for name, first, _ in part.populations:
+        if name in probes:
+            own = probes[name]
+            mine = own.samples == b
+            neurons.append(own.neurons[mine] + first)
+            times.append(own.times[mine])
+            values.append(own.values[mine])
+    return np.concatenate(neurons), np.concatenate(times), np.concatenate(values)
+
+
+def _add_neurons(
+    result: Result, name: str, b: int, spikes: Any, d_spikes: NDArray[np.float64], probes: VoltageGradient | None,
+    floor: NDArray[np.float64], gradients: NDArray[np.float64],
+) -> None:  # fmt: skip
+    """Time constants and rest of one population."""
+    parameters, tau_syn, currents = result._neuron_columns(name, b)
+    n = tau_syn.shape[0]
+    start = result._start[b][name] if result._start is not None else None
+    ends, (times, receptors, weights) = result._arrivals(name, b, np.arange(n), start)
+    order = np.argsort(spikes.neurons, kind="stable")
+    spike_ends = np.searchsorted(spikes.neurons[order], np.arange(n + 1))
+    probe_ends, probe_times, probe_values = np.zeros(n + 1, np.int64), np.empty(0), np.empty(0)
+    if probes is not None:
+        mine = np.flatnonzero(probes.samples == b)
+        mine = mine[np.lexsort((probes.times[mine], probes.neurons[mine]))]
+        probe_ends = np.searchsorted(probes.neurons[mine], np.arange(n + 1))
+        probe_times, probe_values = probes.times[mine], probes.values[mine]
+    most = int((np.diff(ends) + np.diff(probe_ends) + 2 * np.diff(spike_ends)).max(initial=0)) + 3
+    neuron = result._graph.populations[name].neuron
+    theta = (
+        neuron.per_neuron("v_threshold", n) - parameters[:, V_INF] if isinstance(neuron, LIF) else np.full(n, np.inf)
+    )
+    neuron_adjoints(
+        parameters, tau_syn, theta, 0.0, result.t_max, currents, ends, times,
+        receptors, weights, spike_ends, spikes.times[order], d_spikes[order], floor, probe_ends, probe_times,
+        probe_values, np.zeros((most, 2), np.int64), np.zeros((most, 3 + tau_syn.shape[1])),
+        np.zeros(tau_syn.shape[1]), gradients,
+    )  # fmt: skip
+
+
+def _name_of(part: QueuePart, neuron: int) -> tuple[str, int]:
+    for name, first, n in part.populations:
+        if first <= neuron < first + n:
+            return name, neuron - first
+    raise AssertionError(neuron)
+
+
+# -- all samples ---------------------------------------------------------------------------------------------------
+
+
+def _collect(
+    result: Result, network: Network, part: QueuePart, blocks: list[_Block], neuron_parameters: bool
+) -> EventPropGradients:
+    """Sums in block order, in the shapes the user knows."""
+    net = part.network
+    d_weights, d_delays = np.zeros(net.weights.size), np.zeros(net.weights.size)
+    sums = np.zeros((3, net.theta.size))
+    own = {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations}
+    samples: list[_Sample] = []
+    for block in blocks:
+        d_weights[part.order] += block.weights
+        d_delays[part.order] += block.delays
+        sums += block.sums
+        for name in own:
+            own[name] += block.neurons[name]
+        samples += block.samples
+    weights, delays, low = [], [], 0
+    for projection in network.projections:
+        connection, high = projection.connection, low + projection.connection.n_synapses
+        weights.append(d_weights[low:high].reshape(connection.weight.shape))
+        delays.append(_sum_delays(connection, d_delays[low:high]))
+        low = high
+    neurons: dict[str, dict[str, NDArray[np.float64]]] = {}
+    initial: dict[str, dict[str, NDArray[np.float64]]] = {}
+    spike_times: dict[str, NDArray[np.float64]] = {}
+    input_times: dict[str, NDArray[np.float64]] = {}
+    g_start = np.stack([s.adjoint for s in samples]) if samples else np.zeros((0, net.theta.size, 2))
+    for name, first, n in part.populations:
+        neuron, mine = network.populations[name].neuron, slice(first, first + n)
+        n_receptors = len(neuron.receptors)
+        initial[name] = {"v": g_start[:, mine, 0], "i_syn": g_start[:, mine, 1 : 1 + n_receptors]}
+        at_start = np.zeros(n) if name in result._given_v else initial[name]["v"].sum(axis=0)
+        neurons[name] = {}
+        from_leak = np.ones(n, dtype=bool)
+        if isinstance(neuron, LIF):
+            from_leak = neuron.per_neuron("v_leak", n) < neuron.per_neuron("v_threshold", n)
+            neurons[name] = {
+                "v_threshold": sums[D_THRESHOLD, mine],
+                "v_reset": sums[D_RESET, mine] + np.where(from_leak, 0.0, at_start),
+                "t_refrac": sums[D_REFRACTORY, mine],
+            }
+        if neuron_parameters:
+            neurons[name] |= {
+                "tau_mem": own[name][:, D_TAU_MEM],
+                "tau_syn": own[name][:, D_TAU_SYN : D_TAU_SYN + n_receptors],
+                "v_leak": own[name][:, D_V_INF] + np.where(from_leak, at_start, 0.0),
+                # a readout starts at v_leak + i_bias, where it stays without input
+                "i_bias": own[name][:, D_V_INF] + (0.0 if isinstance(neuron, LIF) else at_start),
+            }
+    for role, found, places in (
+        ("d_sources", input_times, part.sources), ("d_spikes", spike_times, part.populations),
+    ):  # fmt: skip
+        rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name, _, _ in places}
+        for b, sample in enumerate(samples):
+            low = 0
+            for name in rows:
+                offsets = result.spikes[name].offsets
+                size = int(offsets[b + 1] - offsets[b])
+                rows[name].append(getattr(sample, role)[low : low + size])
+                low += size
+        found |= {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in rows.items()}
+    for name in network.inputs:  # one that leads nowhere
+        input_times.setdefault(name, np.zeros(result.spikes[name].n_events))
+    n_raised = sum(s.n_raised for s in samples)
+    return EventPropGradients(weights, delays, neurons, input_times, spike_times, initial, n_raised)
+
+
+def _sum_delays(connection: Any, d_delays: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Per synapse, in the order of `rows`, to the shape the delays were given in."""
+    shape = connection.delay.shape
+    if d_delays.shape == shape:
+        return d_delays
+    if connection.delay.size == 1:
+        return np.full(shape, d_delays.sum())
+    indptr, indices, _, _ = connection.rows()
+    if shape == (connection.n_pre, connection.n_post):
+        return d_delays.reshape(shape)
+    sources = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
+    along = sources if shape[0] > 1 or connection.n_post == 1 else indices
+    return np.bincount(along, d_delays, minlength=max(shape)).reshape(shape)
+
+
+# -- checks ----------------------------------------------------------------------------------------------------------
+
+
+def _checked_d_times(result: Result, d_times: Mapping[str, Any] | None) -> dict[str, NDArray[np.float64]]:
+    found = {name: np.zeros(result.spikes[name].n_events) for name in result._graph.populations}
+    for name, values in (d_times or {}).items():
+        _require_population(result, "d_times", name)
+        array = np.asarray(values, dtype=np.float64)
+        if array.shape != found[name].shape:
+            raise ValidationError(
+                f"eventprop: d_times[{name!r}]: {name!r} has {found[name].size} spikes, so the shape must be "
+                f"{found[name].shape}, got {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise ValidationError(f"eventprop: d_times[{name!r}]: must be finite")
+        found[name] = array
+    return found
+
+
+def _checked_d_v(result: Result, d_v: Mapping[str, VoltageGradient] | None) -> dict[str, VoltageGradient]:
+    found = {}
+    for name, own in (d_v or {}).items():
+        _require_population(result, "d_v", name)
+        columns = [np.atleast_1d(np.asarray(c)) for c in (own.samples, own.neurons, own.times, own.values)]
+        if len({c.shape for c in columns}) != 1 or columns[0].ndim != 1:
+            raise ValidationError(
+                f"eventprop: d_v[{name!r}]: samples, neurons, times and values must be of one length, got shapes "
+                f"{[c.shape for c in columns]}"
+            )
+        samples, neurons = columns[0].astype(np.int64), columns[1].astype(np.int64)
+        times, values = columns[2].astype(np.float64), columns[3].astype(np.float64)
+        n = result._graph.populations[name].n_neurons
+        for what, index, size in (("samples", samples, result.n_samples), ("neurons", neurons, n)):
+            if index.size and (index.min() < 0 or index.max() >= size):
+                raise ValidationError(f"eventprop: d_v[{name!r}].{what}: must lie in 0 .. {size - 1}")
+        if not (np.isfinite(times).all() and np.isfinite(values).all()):
+            raise ValidationError(f"eventprop: d_v[{name!r}]: times and values must be finite")
+        if times.size and (times.min() < 0.0 or times.max() > result.t_max):
+            raise ValidationError(f"eventprop: d_v[{name!r}].times: must lie in 0 .. t_max = {result.t_max:g}")
+        found[name] = VoltageGradient(samples, neurons, times, values)
+    return found
+
+
+def _require_population(result: Result, what: str, name: str) -> None:
+    if name not in result._graph.populations:
+        raise ValidationError(
+            f"eventprop: {what}: no population {name!r}{hint(name, result._graph.populations)}; "
+            f"there are {list(result._graph.populations)}"
+        )
