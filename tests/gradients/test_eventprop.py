@@ -309,6 +309,63 @@ def test_a_neuron_whose_leak_is_above_its_threshold_starts_at_its_reset():
             assert gradients.neurons["cells"][parameter][k] == pytest.approx(slope, rel=1e-12), (parameter, k)
 
 
+def test_a_hold_of_zero_and_the_delay_of_the_own_spike_that_comes_back_at_once_add_up():
+    # Moved together the arrival stays where the simulation has it, not before the end of the hold.
+    case = case_of(_self_connected(t_refrac=0.0), np.random.default_rng(15))
+    assert case.result.spikes["cells"].n_events > 2
+    entries = entries_of(case, eventprop(case.result, case.d_times))
+    (hold,), (*_, delay) = entries["t_refrac"], entries["delays"]
+    assert is_on_a_kink(case, hold)
+    apart = [case.loss.derivative(dict.fromkeys(entry.paths, 1.0)).value for entry in (hold, delay)]
+    together = case.loss.derivative(dict.fromkeys(hold.paths + delay.paths, 1.0)).value
+    assert abs(sum(apart) - together) > 1e-2 * abs(together)
+    assert hold.analytic + delay.analytic == pytest.approx(together, rel=1e-12)
+
+
+def _self_connected(**changes):
+    """One neuron that is driven by two inputs and by itself, at once."""
+    part = {
+        "name": "cells", "n": 1, "tau_mem": 1.3, "tau_syn": {"syn": 0.7}, "v_threshold": 1.0, "v_reset": 0.1,
+        "v_leak": 0.0, "t_refrac": 0.3, "i_bias": 0.0, "max_spikes": None, **changes,
+    }  # fmt: skip
+    plain = {"target": "cells", "receptor": "syn", "delay": np.zeros(()), "is_dense": True}
+    return {
+        "populations": [part],
+        "inputs": [{"name": "drive", "n": 2}],
+        "projections": [
+            {**plain, "source": "drive", "synapses": [(0, 0, 6.0, 0.0), (1, 0, 4.0, 0.0)]},
+            {**plain, "source": "cells", "synapses": [(0, 0, -0.8, 0.0)]},
+        ],
+        "spikes": {"drive": [(0, 0.25), (1, 0.5), (0, 2.0), (1, 2.25)]},
+        "t_max": 4.0,
+    }
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse"])
+def test_a_delay_in_every_form_sums_over_its_synapses(form):
+    rng = np.random.default_rng(16)
+    weight = rng.normal(3.0, 1.0, (3, 4)) * (np.ones((3, 4)) if form == "dense" else rng.random((3, 4)) < 0.6)
+    neuron, spikes = LIF(1.0, 0.6), Spikes([0] * 6, [0, 1, 2] * 2, np.arange(6) / 3.0, n_samples=1, n_neurons=3)
+    rows, columns = np.nonzero(weight)
+
+    def d_delay(delay):
+        connection = Dense(weight, delay) if form == "dense" else Sparse(coo_array(weight), delay)
+        network = Network({"drive": 3}, {"cells": Population(neuron, 4)}, [Projection("drive", "cells", connection)])
+        result = simulate(network, {"drive": spikes}, 5.0, engine="queue", progress=False)
+        return eventprop(result, {"cells": np.cos(result.spikes["cells"].times)}).delays[0]
+
+    each = np.zeros((3, 4))
+    each[rows, columns] = (
+        d_delay(np.full(rows.size, 0.5)) if form == "sparse" else d_delay(np.full((3, 4), 0.5)).ravel()
+    )
+    assert each.any()
+    by_form = {(): each.sum(), (3, 1): each.sum(axis=1)[:, None], (1, 4): each.sum(axis=0)[None], (3, 4): each}
+    for shape, expected in by_form.items():
+        found = d_delay(np.full(shape, 0.5))
+        assert found.shape == shape
+        assert np.allclose(found, expected, rtol=1e-12, atol=1e-13), shape
+
+
 @cache
 def example(kind="delays"):
     return draw_case(np.random.default_rng([KINDS.index(kind), 13]), kind)
