@@ -8,7 +8,8 @@ the slowest term becomes constant, differentiate, and one term is gone. Between 
 sum is monotone; so from the last level, which has none, upwards, every sign change is bracketed, and none is missed.
 float64 answers first; where the terms cancel so far that it cannot know a sign, the same code runs with 100 digits.
 
-Every float counts as the exact number it is. Times that agree to 55 digits are one time.
+Every float counts as the exact number it is; a number given as mpf keeps all its digits. Times that agree to 55 digits
+are one time.
 """
 
 from __future__ import annotations
@@ -213,7 +214,7 @@ class _Neuron:
 
     def __init__(self, population, index, clock):
         def value(given):
-            return mpf(float(given[index] if hasattr(given, "__len__") else given))
+            return _exact(given[index] if hasattr(given, "__len__") else given)
 
         self.clock, self.max_spikes = clock, population["max_spikes"]
         self.v_threshold, self.v_reset = value(population["v_threshold"]), value(population["v_reset"])
@@ -305,6 +306,11 @@ class _Neuron:
 # --- the network ---
 
 
+def _exact(number):
+    """The number as mpf, no digit lost; from NumPy too."""
+    return +number if isinstance(number, mpf) else mpf(float(number))
+
+
 class _Clock:
     """The end of time, and all times by their first 55 digits: those that are mathematically one are one number."""
 
@@ -325,14 +331,14 @@ def simulate_reference(spec, max_events=2000):
     spec = {"populations": [{"name", "n", "tau_mem", "tau_syn": {receptor: tau}, "v_threshold", "v_reset", "v_leak",
     "t_refrac", "i_bias", "max_spikes", optionally "v0", "i0": {receptor: i}}, ...], "inputs": [{"name", "n"}, ...],
     "projections": [{"source", "target", "receptor", "synapses": [(j, k, weight, delay), ...]}, ...],
-    "spikes": {input: [(neuron, time), ...]}, "t_max"}; parameters are floats or one per neuron; a receptor of None is
-    the only one of the target.
+    "spikes": {input: [(neuron, time), ...]}, "t_max"}; parameters are numbers or one per neuron, a number is a float or
+    an mpf; a receptor of None is the only one of the target.
 
     A spike exactly at t_max is emitted, what arrives later is ignored. A neuron that reaches the threshold at the time
     of an arrival fires before it; a spike arrives over a synapse without delay at the time of, and after, its emission.
     Raises TooManySpikes for more than `max_events` spikes.
     """
-    clock = _Clock(mpf(float(spec["t_max"])))
+    clock = _Clock(_exact(spec["t_max"]))
     neurons, owners = [], []  # in the order of populations and of neurons: the order of simultaneous spikes
     first = {}
     for population in spec["populations"]:
@@ -353,7 +359,7 @@ def simulate_reference(spec, max_events=2000):
 
     for name, events in spec["spikes"].items():
         for j, time in events:
-            send((name, j), None, mpf(float(time)))
+            send((name, j), None, _exact(time))
     spikes = {population["name"]: [] for population in spec["populations"]}
     n_spikes = 0
     while True:
@@ -394,6 +400,6 @@ def _outgoing(spec, neurons, first):
             receptor = projection["receptor"]
             if receptor is None:
                 (receptor,) = neurons[target].rates
-            synapse = (target, receptor, mpf(float(weight)), mpf(float(delay)))
+            synapse = (target, receptor, _exact(weight), _exact(delay))
             synapses.setdefault((projection["source"], j), []).append(synapse)
     return synapses
