@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from eventsnn.connections import Dense
 from eventsnn.datasets import Dataset, load_bars, load_mnist, load_xor, load_yin_yang
 from eventsnn.experiments.schema import Config, WeightInit
 from eventsnn.network import Sequential
-from eventsnn.neurons import LIF
+from eventsnn.neurons import LI, LIF
 
 if TYPE_CHECKING:
     from eventsnn.training.trainer import Trainer
@@ -40,23 +41,27 @@ def build_dataset(config: Config) -> Dataset:
 def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential:
     """The network with its initial weights, drawn from a stream of the seed that nothing else uses."""
     network = config.network
-    neuron = LIF(
+    hidden = LIF(
         tau_mem=network.tau_mem,
         tau_syn=network.tau_syn,
         v_threshold=network.v_threshold,
         v_reset=network.v_leak,
         v_leak=network.v_leak,
-        max_spikes=1,
+        max_spikes=network.hidden_spikes,
     )
+    output: LIF | LI = replace(hidden, max_spikes=1)
+    if network.output == "leaky":
+        output = LI(tau_mem=network.tau_mem, tau_syn=network.tau_syn, v_leak=network.v_leak)
     rng = np.random.default_rng(_seeds(config)[0])
     sizes = [n_inputs, *network.hidden, n_outputs]
-    parts: list[Dense | LIF] = []
+    parts: list[Dense | LIF | LI] = []
     for n_pre, n_post, init in zip(sizes[:-1], sizes[1:], _inits(config), strict=True):
         by_fan_in = init.scale == "fan_in"
         mean = init.mean / n_pre if by_fan_in else init.mean
         std = init.std / float(np.sqrt(n_pre)) if by_fan_in else init.std
         weight = Dense.normal(n_pre, n_post, mean=mean, std=std, rng=rng).weight
-        parts += [Dense(weight.astype(config.training.dtype)), neuron]
+        parts += [Dense(weight.astype(config.training.dtype)), hidden]
+    parts[-1] = output
     return Sequential(parts)
 
 
@@ -76,15 +81,23 @@ def build_trainer(config: Config, network: Sequential, *, threads: int | None = 
         max_dw_norm=training.max_dw_norm,
         min_slope=training.min_slope,
         time_noise=training.time_noise * config.network.tau_syn,
+        input_dropout=training.input_dropout,
+        t_max=np.inf if config.network.t_max is None else config.network.t_max,
         n_threads=n_threads(config) if threads is None else threads,
     )
 
 
 def build_loss(config: Config) -> Any:
-    """The loss on first spike times."""
+    """The loss on first spike times or potentials."""
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
+    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy
 
     loss = config.training.loss
+    if loss.name == "max_voltage":
+        return MaxVoltageCrossEntropy(scale=loss.scale)
+    if loss.name == "mean_voltage":
+        assert config.network.t_max is not None  # see the schema
+        return IntegralCrossEntropy(scale=loss.scale / config.network.t_max)
     kinds = {
         "cross_entropy": FirstSpikeCrossEntropy,
         "mse": FirstSpikeMSE,

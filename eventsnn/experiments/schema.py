@@ -139,13 +139,22 @@ WeightInits = Annotated[
 
 
 class NetworkConfig(Strict):
-    """A chain of fully connected first-spike layers (every neuron fires at most once)."""
+    """A chain of fully connected layers; by default every neuron fires at most once."""
 
     tau_mem: PositiveFloat = described("membrane time constant, in seconds")
     tau_syn: PositiveFloat = described("synaptic time constant, in seconds")
     v_threshold: float = default(1.0, "threshold of all neurons")
     v_leak: float = default(0.0, "resting potential of all neurons, below the threshold")
     hidden: tuple[PositiveInt, ...] = described("sizes of the hidden layers, for example [120]", strict=False)
+    hidden_spikes: PositiveInt | None = default(
+        1, "spikes of a hidden neuron in a sample, at most; null: no limit. Other than 1, EventProp gives the gradients"
+    )
+    output: Literal["first_spike", "leaky"] = default(
+        "first_spike", "output neurons: they fire once, or they are leaky integrators whose potential is read out"
+    )
+    t_max: PositiveFloat | None = default(
+        None, "end of every simulation, in seconds; null: when nothing happens any more"
+    )
     weight_init: WeightInits = described(
         "initial weights in the drive convention (a spike adds its weight to i_syn): hidden and output, or one entry "
         "per layer"
@@ -261,6 +270,24 @@ class ShiftInvariantMSEConfig(LossOptions):
     delta_t: PositiveFloat = described("wanted distance behind the right neuron, in units of tau_syn")
 
 
+class VoltageOptions(Strict):
+    """What the losses on potentials of leaky outputs share."""
+
+    scale: PositiveFloat = default(1.0, "the logits are scale times the values")
+
+
+class MaxVoltageConfig(VoltageOptions):
+    """Cross-entropy on the highest potential of every leaky output."""
+
+    name: Literal["max_voltage"]
+
+
+class MeanVoltageConfig(VoltageOptions):
+    """Cross-entropy on the mean potential of every leaky output from 0 to t_max."""
+
+    name: Literal["mean_voltage"]
+
+
 class NoSilentConfig(Strict):
     """Nothing is done for silent hidden neurons."""
 
@@ -295,7 +322,10 @@ OptimizerConfig = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
 ScheduleConfig = Annotated[
     ConstantConfig | StepConfig | MultiStepConfig | ExponentialConfig | CosineConfig, Field(discriminator="name")
 ]
-LossConfig = Annotated[CrossEntropyConfig | MSEConfig | ShiftInvariantMSEConfig, Field(discriminator="name")]
+LossConfig = Annotated[
+    CrossEntropyConfig | MSEConfig | ShiftInvariantMSEConfig | MaxVoltageConfig | MeanVoltageConfig,
+    Field(discriminator="name"),
+]
 SilentConfig = Annotated[NoSilentConfig | HingeConfig | BumpingConfig, Field(discriminator="name")]
 
 
@@ -307,7 +337,9 @@ class TrainingConfig(Strict):
     learning_rate: PositiveFloat = described("learning rate of the first epoch")
     optimizer: OptimizerConfig = default({"name": "adam"}, "optimiser and its options")
     schedule: ScheduleConfig = default({"name": "constant"}, "how the learning rate changes over the epochs")
-    loss: LossConfig = default({"name": "cross_entropy"}, "loss on the first spike times of the output layer")
+    loss: LossConfig = default(
+        {"name": "cross_entropy"}, "loss on the first spike times or the potentials of the outputs"
+    )
     silent: SilentConfig = default({"name": "hinge"}, "what wakes silent hidden neurons")
     max_dw_norm: PositiveFloat | None = default(
         None, "longest weight gradient of a single sample, longer ones are shortened and counted; null: no limit"
@@ -316,6 +348,7 @@ class TrainingConfig(Strict):
         0.0, "floor for dv/dt at a spike in the gradient, in (v_threshold - v_leak) / tau_mem; 0: the exact gradient"
     )
     time_noise: NonNegativeFloat = default(0.0, "standard deviation of noise on input times, in units of tau_syn")
+    input_dropout: float = default(0.0, "probability that an input spike is left out in training", ge=0, lt=1)
     dtype: Literal["float32", "float64"] = default("float32", "precision of weights and voltages")
     seed: Seed = default(0, "seed of the initial weights, the order of samples and the noise")
     threads: PositiveInt | None = default(
@@ -339,3 +372,23 @@ class Config(Strict):
     dataset: DatasetConfig = described("data set and its options")
     network: NetworkConfig = described("neurons, layers and initial weights")
     training: TrainingConfig = described("how the network is trained")
+
+    @model_validator(mode="after")
+    def _loss_fits_output(self) -> Config:
+        network, training = self.network, self.training
+        if isinstance(training.loss, VoltageOptions) != (network.output == "leaky"):
+            raise ValueError(
+                f"training.loss is {training.loss.name!r}, but network.output is {network.output!r}; the losses on "
+                "potentials (max_voltage, mean_voltage) and leaky outputs go together"
+            )
+        if training.loss.name == "mean_voltage" and network.t_max is None:
+            raise ValueError("training.loss mean_voltage needs network.t_max, the end of the time it is the mean over")
+        by_eventprop = network.output == "leaky" or network.hidden_spikes != 1 or network.t_max is not None
+        if by_eventprop and training.max_dw_norm is not None:
+            raise ValueError(
+                "training.max_dw_norm is only for networks in which every neuron fires at most once, simulated without "
+                "network.t_max; training.min_slope bounds the gradients of the others"
+            )
+        if network.output == "leaky" and training.silent.name == "bumping":
+            raise ValueError("training.silent bumping is not for leaky outputs; use hinge or none")
+        return self

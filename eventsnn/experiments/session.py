@@ -198,6 +198,8 @@ def write_report(
         dataset,
         history_of(trainer),
         encoding=config.dataset.model_dump(),
+        t_max=trainer.t_max,
+        predictions=trainer.predict(dataset.test.spikes).labels,
         n_threads=n_threads(config) if threads is None else threads,
     )
     return paths

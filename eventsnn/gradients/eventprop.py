@@ -367,9 +367,11 @@ def _sum_delays(connection: Any, d_delays: NDArray[np.float64]) -> NDArray[np.fl
     if connection.delay.size == 1:
         return np.full(shape, d_delays.sum())
     indptr, indices, _, _ = connection.rows()
-    if shape == (connection.n_pre, connection.n_post):
-        return d_delays.reshape(shape)
     sources = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
+    if shape == (connection.n_pre, connection.n_post):
+        found = np.zeros(shape)
+        found[sources, indices] = d_delays
+        return found
     along = sources if shape[0] > 1 or connection.n_post == 1 else indices
     return np.bincount(along, d_delays, minlength=max(shape)).reshape(shape)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import number
 from eventsnn.decoding import decode_first_spike
@@ -65,6 +65,8 @@ def write_report(
     *,
     encoding: Mapping[str, Any] | None = None,
     sample: int = 0,
+    t_max: float = math.inf,
+    predictions: ArrayLike | None = None,
     n_threads: int = 1,
 ) -> list[Path]:
     """Draw every picture that applies into ``folder/plots/`` as PNG.
@@ -84,6 +86,11 @@ def write_report(
         dataset section of a configuration (other keys are ignored). Without it there are no maps.
     sample : int
         Test sample of the raster and the traces.
+    t_max : float
+        End of the simulations, in the unit of the spike times.
+    predictions : array_like, shape (n_test,), optional
+        Class found for each test sample; by default the output that fires first. Needed for readouts, whose outputs
+        do not fire.
     n_threads : int
         Threads of the simulations.
 
@@ -91,8 +98,8 @@ def write_report(
     -------
     list of Path
         The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
-        (inputs that form a square of at least 8 x 8), sorted_output_times, raster, traces; for the data set "yin_yang"
-        also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire), raster, traces; for the
+        data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
 
     Raises
     ------
@@ -104,7 +111,10 @@ def write_report(
     if len(dataset.test) == 0:
         raise ValidationError("write_report.dataset: the test part is empty")
     check_index("write_report.sample", sample, len(dataset.test), "n_test")
-    report = _Report(network, dataset, history, encoding, sample, n_threads)
+    if predictions is None and not network.layers[-1].can_spike:
+        raise ValidationError("write_report.predictions: needed, the outputs of this network do not fire")
+    labels = None if predictions is None else np.asarray(predictions)
+    report = _Report(network, dataset, history, encoding, sample, t_max, labels, n_threads)
     written, failed = [], []
     first_error: Exception | None = None
     for name, draw in report.pictures():
@@ -128,12 +138,13 @@ class _Report:
 
     def __init__(
         self, network: Sequential, dataset: _TestedData, history: Sequence[Any], encoding: Mapping[str, Any] | None,
-        sample: int, n_threads: int,
+        sample: int, t_max: float, predictions: NDArray[np.int64] | None, n_threads: int,
     ) -> None:  # fmt: skip
+        self.t_max, self.predictions = t_max, predictions
         self.network, self.dataset, self.history = network, dataset, history
         self.sample, self.n_threads = sample, n_threads
         self.plane: FirstTimes | None = None
-        if dataset.name == "yin_yang" and encoding is not None:
+        if dataset.name == "yin_yang" and encoding is not None and network.layers[-1].can_spike:
             self.plane = _plane(network, encoding, n_threads)
 
     def pictures(self) -> list[tuple[str, Callable[[Path], Any]]]:
@@ -149,11 +160,9 @@ class _Report:
         ]
         if network.n_inputs >= _MIN_PIXELS and math.isqrt(network.n_inputs) ** 2 == network.n_inputs:
             pictures.append(("receptive_fields", lambda path: plot_receptive_fields(network, title=name, path=path)))
-        pictures += [
-            ("sorted_output_times", self.sorted_output_times),
-            ("raster", self.raster),
-            ("traces", self.traces),
-        ]
+        if network.layers[-1].can_spike:
+            pictures.append(("sorted_output_times", self.sorted_output_times))
+        pictures += [("raster", self.raster), ("traces", self.traces)]
         if self.plane is not None:
             pictures += [
                 ("yin_yang_map", self.yin_yang_map),
@@ -179,7 +188,8 @@ class _Report:
         spikes = self.dataset.test.spikes
         blocks = []
         for start in range(0, spikes.n_samples, _BLOCK):
-            result = simulate(self.network, spikes[start : start + _BLOCK], n_threads=self.n_threads)
+            block = spikes[start : start + _BLOCK]
+            result = simulate(self.network, block, self.t_max, n_threads=self.n_threads)
             blocks.append(result.first_times(self.output))
         return np.concatenate(blocks)
 
@@ -188,11 +198,11 @@ class _Report:
         """The chosen sample alone."""
         from eventsnn.simulation import simulate
 
-        return simulate(self.network, self.dataset.test.spikes[self.sample])
+        return simulate(self.network, self.dataset.test.spikes[self.sample], self.t_max)
 
     def confusion_matrix(self, path: Path) -> None:
         test = self.dataset.test
-        predictions = decode_first_spike(self.test_times)
+        predictions = decode_first_spike(self.test_times) if self.predictions is None else self.predictions
         plot_confusion_matrix(test.labels, predictions, self.dataset.class_names, title=self.dataset.name, path=path)
 
     def sorted_output_times(self, path: Path) -> None:

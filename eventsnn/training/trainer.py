@@ -286,10 +286,11 @@ class Trainer:
                 jitter_events(events, noise[k], float(self.time_noise))
             if dropout is not None:
                 drop_events(events, dropout[k], float(self.input_dropout))
-            return self._blocks[k].run(
+            outcome: BlockOutcome = self._blocks[k].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
                 max_norm=max_norm, min_slope=self.min_slope,
             )  # fmt: skip
+            return outcome
 
         outcomes = pool.map(work, range(len(blocks)))
         counts = zip(*(o.silent_counts for o in outcomes), strict=True)
