@@ -216,7 +216,11 @@ class _Report:
         label = int(self.dataset.test.labels[self.sample])
         names = self.dataset.class_names
         title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
-        plot_raster(self.one, label=label, class_names=names, title=title, path=path)
+        if self.network.layers[-1].can_spike:
+            plot_raster(self.one, label=label, class_names=names, title=title, path=path)
+        else:  # a readout has no spikes to draw
+            firing = ["input", *(layer.name for layer in self.network.layers if layer.can_spike)]
+            plot_raster(self.one, names=firing, title=title, path=path)
 
     def traces(self, path: Path) -> None:
         names = self.dataset.class_names

@@ -145,7 +145,7 @@ def plot_traces(
         for row, kind in enumerate(kinds):
             _mark_arrivals(ax, scale(arrivals[k][kind]), kind, row, alone=len(kinds) == 1)
         tag = f"{names[neuron]}" if names is not None else f"neuron {neuron}"
-        heading = f"{tag}: {_summary(own[k] if is_chain else inside, scale)}"
+        heading = tag if threshold is None else f"{tag}: {_summary(own[k] if is_chain else inside, scale)}"
         if not is_chain:
             n_arrivals = sum(times.size for times in arrivals[k].values())
             n_marked = sum(arrivals[k][kind].size for kind in kinds)

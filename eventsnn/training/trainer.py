@@ -24,6 +24,7 @@ from eventsnn.gradients.first_spike import (
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
+from eventsnn.neurons import LIF
 from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
@@ -434,5 +435,6 @@ class Trainer:
 
 def _is_first_spike(network: Any) -> bool:
     """Whether every neuron fires, and at most once."""
-    layers = getattr(network, "layers", ())
-    return all(layer.can_spike and layer.neuron.max_spikes == 1 for layer in layers)
+    return isinstance(network, Sequential) and all(
+        isinstance(layer.neuron, LIF) and layer.neuron.max_spikes == 1 for layer in network.layers
+    )

@@ -36,10 +36,13 @@ def changed(old, new):
     return BASE.replace(old, new)
 
 
+BUILT_IN = ["bars", "mnist", "mnist_16x16", "mnist_eventprop", "xor", "yin_yang", "yin_yang_eventprop"]
+
+
 # -- what is right ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["bars", "mnist", "mnist_16x16", "xor", "yin_yang"])
+@pytest.mark.parametrize("name", BUILT_IN)
 def test_load_config_reads_the_builtin_ones(name):
     config = load_config(name)
     assert config.name == name
@@ -48,7 +51,7 @@ def test_load_config_reads_the_builtin_ones(name):
 
 
 def test_list_configs_is_complete():
-    assert list(list_configs()) == ["bars", "mnist", "mnist_16x16", "xor", "yin_yang"]
+    assert list(list_configs()) == BUILT_IN
 
 
 def test_load_config_reads_exponents_as_numbers(tmp_path):
@@ -143,6 +146,27 @@ def test_every_field_has_a_description():
 
 def layers(inits):
     return BASE.partition("  weight_init")[0] + f"  weight_init: {inits}\ntraining: {{epochs: 1, learning_rate: 1}}\n"
+
+
+LEAKY = "network.output", "leaky"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict([LEAKY]), "training.loss is 'cross_entropy', but network.output is 'leaky'"),
+        ({"training.loss": {"name": "max_voltage"}}, "'max_voltage', but network.output is 'first_spike'"),
+        (dict([LEAKY]) | {"training.loss": {"name": "mean_voltage"}}, "mean_voltage needs network.t_max"),
+        ({"network.hidden_spikes": None, "training.max_dw_norm": 1.0}, "training.max_dw_norm is only for networks"),
+        (
+            dict([LEAKY]) | {"training.loss": {"name": "max_voltage"}, "training.silent": {"name": "bumping"}},
+            "bumping is not for leaky outputs",
+        ),
+    ],
+)
+def test_load_config_refuses_what_does_not_fit_together(values, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config("xor", {"training.max_dw_norm": None} | values)
 
 
 MISTAKES = {
@@ -287,7 +311,10 @@ def test_load_config_lists_several_mistakes(tmp_path):
     [
         ("mnst", "neither a built-in configuration nor a file (did you mean 'mnist'?); built-in configurations: bars"),
         ("yin-yang.yaml", "no such file (did you mean 'yin_yang'?)"),
-        ("missing/zzz.yaml", "no such file; built-in configurations: bars, mnist, mnist_16x16, xor, yin_yang"),
+        (
+            "missing/zzz.yaml",
+            "no such file; built-in configurations: bars, mnist, mnist_16x16, mnist_eventprop, xor, yin_yang",
+        ),
         ("", "is a folder"),
         ("a\x00b", "cannot be read"),
         ("x" * 5000, "cannot be read"),

@@ -94,7 +94,7 @@ def test_write_report_of_a_network_that_never_spikes(tmp_path, xor):
 def test_write_report_simulates_the_test_part_in_blocks(tmp_path, xor, monkeypatch):
     sizes = []
 
-    def spy(network, spikes, **options):
+    def spy(network, spikes, t_max, **options):
         sizes.append(spikes.n_samples)
         return fake.simulate(network, spikes)
 

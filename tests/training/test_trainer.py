@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 
 import numpy as np
@@ -173,7 +172,7 @@ def test_fit_reports_what_it_saw(xor):
     assert metrics.n_clipped <= 2 * 300  # per sample and layer
     assert metrics.learning_rate == 1e-30
     predictions = own.predict(xor.train.spikes)
-    assert np.array_equal(predictions.first_times, result.first_times("output"))
+    assert np.array_equal(predictions.outputs, result.first_times("output"))
     assert (predictions.labels == xor.train.labels).mean() == metrics.train_accuracy
 
 
@@ -387,7 +386,7 @@ def test_fit_takes_an_empty_validation_part(xor):
         own.evaluate(empty)
     with pytest.raises(ValidationError, match="the batch is empty"):
         own.fit(empty, None, 2, progress=False)
-    assert own.predict(empty.spikes).first_times.shape == (0, 2)
+    assert own.predict(empty.spikes).outputs.shape == (0, 2)
 
 
 def test_fit_refuses_data_that_do_not_fit(xor):
@@ -422,12 +421,3 @@ def test_fit_refuses_data_that_do_not_fit(xor):
 def test_trainer_refuses_bad_settings(change, message):
     with pytest.raises(ValidationError, match=message):
         trainer(**change)
-
-
-def test_trainer_refuses_neurons_that_spike_more_than_once():
-    net = network()
-    parts = [
-        part for layer in net.layers for part in (layer.connection, dataclasses.replace(layer.neuron, max_spikes=2))
-    ]
-    with pytest.raises(ValidationError, match="'hidden' has max_spikes=2; build it with"):
-        trainer(Sequential(parts))
