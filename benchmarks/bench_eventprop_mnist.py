@@ -1,12 +1,16 @@
-"""Multi-spike MNIST layer, 784-350, float32, one thread and two: inference samples/s against the floor.
+"""Multi-spike MNIST, float32, one thread and two: training and inference samples/s against the floor, by activity.
 
     python benchmarks/bench_eventprop_mnist.py
 
-tau_mem 20 ms, tau_syn 5 ms, no limit on spikes; brighter pixels fire earlier, in 0 to 20 ms. Random weights, scaled so
-that the layer emits about 370 spikes a sample. In one run, in turn:
+tau_mem 20 ms, tau_syn 5 ms, no limit on spikes; brighter pixels fire earlier, in 0 to 20 ms. In one run, in turn:
 
-- eventsnn: `simulate`, everything included
-- floor: only the two multiply-adds per synaptic event of the input spikes, forward (floor.py)
+- training: the built-in configuration `mnist_eventprop` (784-350-10, leaky outputs, maximum-voltage cross-entropy,
+  Adam, dropout) after one epoch: `Trainer.fit` without a validation set, wall-clock, everything included
+- inference: `Trainer.predict` of the same network
+- layer: `simulate` of 784-350 alone with random weights, scaled so that it emits about 370 spikes a sample, and (part
+  `activity`) a quarter to twice as many
+- floor: only the two multiply-adds per synaptic event of the same input and hidden spikes (floor.py), forward, or
+  forward and backward
 
 What was learned
 ----------------
@@ -25,11 +29,14 @@ from common import arguments, finish, medians, print_machine, print_table, signi
 from floor import Floor
 
 from eventsnn import LIF, Dense, Sequential, Spikes, simulate
-from eventsnn.experiments.build import build_dataset
+from eventsnn.datasets import Dataset
+from eventsnn.experiments.build import build_dataset, build_network, build_trainer
 from eventsnn.experiments.config import load_config
+from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool
+from eventsnn.training.trainer import Trainer
 
-N_SAMPLES, N_HIDDEN, WANTED = 1920, 350, 370.0
+N_SAMPLES, N_HIDDEN, WANTED, BLOCK = 1920, 350, 370.0, 96
 T_LATEST = 20e-3
 
 
@@ -55,36 +62,117 @@ def layer_with(spikes: Spikes, wanted: float) -> Sequential:
     return Sequential([Dense((unit * scale).astype(np.float32)), neuron])
 
 
+def trained() -> tuple[Trainer, Dataset]:
+    """`mnist_eventprop` after one epoch."""
+    config = load_config("mnist_eventprop", {"training.epochs": 10_000})
+    dataset = build_dataset(config)
+    trainer = build_trainer(config, build_network(config, dataset.n_inputs, dataset.n_classes), threads=2)
+    trainer.fit(dataset.train, None, 1, progress=False)
+    return trainer, dataset
+
+
 def main() -> None:
-    parser = arguments(__doc__, rounds=9)
+    parser = arguments(__doc__, rounds=7)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of threads (default 1 2)")
+    parser.add_argument("--part", nargs="+", choices=("speed", "activity"), default=["speed", "activity"])
     options = parser.parse_args()
     print_machine()
+    results = {}
+    if "speed" in options.part:
+        results["speed"] = speed(options)
+    if "activity" in options.part:
+        results["activity"] = activity(options)
+    finish("eventprop_mnist", results, options.out)
+
+
+def speed(options) -> dict[str, object]:
+    """Training and inference of the built-in configuration, and the layer alone."""
+    trainer, dataset = trained()
+    train, test = dataset.train[:N_SAMPLES], dataset.test.spikes[:N_SAMPLES]
+    sample = simulate(trainer.network, train.spikes, trainer.t_max).spikes
+    n_input, n_hidden = (sample[name].n_events / N_SAMPLES for name in ("input", "hidden"))
+    whole = Floor(trainer.network.weights, [sample["input"], sample["hidden"]])
     spikes = inputs()
-    network = layer_with(spikes, WANTED)
-    n_output = simulate(network, spikes).spikes["output"].n_events / N_SAMPLES
-    floor = Floor(network.weights, [spikes])
+    layer = layer_with(spikes, WANTED)
+    n_output = simulate(layer, spikes).spikes["output"].n_events / N_SAMPLES
+    floor = Floor(layer.weights, [spikes])
     print(
-        f"{spikes.n_events / N_SAMPLES:.0f} input and {n_output:.0f} output spikes a sample; {options.rounds} rounds\n"
+        f"784-350-10 after one epoch: {n_input:.0f} input and {n_hidden:.0f} hidden spikes a sample; the layer alone: "
+        f"{n_output:.0f} output spikes; medians of {options.rounds} rounds\n"
     )
+
+    def fit(threads):
+        trainer.n_threads = threads
+        trainer.fit(train, None, trainer.epoch + 1, progress=False)
+
+    def predict(threads):
+        trainer.n_threads = threads
+        trainer.predict(test)
 
     pools = {threads: BlockPool(threads) for threads in options.threads}
     candidates = {}
     for threads, pool in pools.items():
-        candidates["inference", threads] = lambda threads=threads: simulate(network, spikes, n_threads=threads)
-        candidates["floor", threads] = lambda pool=pool: floor.run(pool, with_backward=False)
+        candidates["training", threads] = lambda threads=threads: fit(threads)
+        candidates["training floor", threads] = lambda pool=pool: whole.run(pool, with_backward=True)
+        candidates["inference", threads] = lambda threads=threads: predict(threads)
+        candidates["inference floor", threads] = lambda pool=pool: whole.run(pool, with_backward=False)
+        candidates["layer", threads] = lambda threads=threads: simulate(layer, spikes, n_threads=threads)
+        candidates["layer floor", threads] = lambda pool=pool: floor.run(pool, with_backward=False)
     seconds = medians(candidates, options.rounds)
     rows, ratios = [], {}
-    for threads in options.threads:
-        own, least = seconds["inference", threads], seconds["floor", threads]
-        ratios[f"inference_{threads}_time_over_floor"] = significant(own / least)
-        rows.append([f"inference, {threads} thread{'s' * (threads > 1)}", f"{N_SAMPLES / own:,.0f}",
-                     f"{N_SAMPLES / least:,.0f}", f"{own / least:.1f}", f"{own / N_SAMPLES * 1e6:.0f}"])  # fmt: skip
+    for kind in ("training", "inference", "layer"):
+        for threads in options.threads:
+            own, least = seconds[kind, threads], seconds[f"{kind} floor", threads]
+            ratios[f"{kind}_{threads}_time_over_floor"] = significant(own / least)
+            rows.append([
+                f"{kind}, {threads} thread{'s' * (threads > 1)}", f"{N_SAMPLES / own:,.0f}",
+                f"{N_SAMPLES / least:,.0f}", f"{own / least:.1f}", f"{own / N_SAMPLES * 1e6:.0f}",
+            ])  # fmt: skip
+        if {1, 2} <= set(options.threads):
+            ratios[f"{kind}_two_threads_over_one"] = significant(seconds[kind, 1] / seconds[kind, 2])
     print_table(["samples/s", "eventsnn", "floor", "time / floor", "us a sample"], rows)
     if {1, 2} <= set(options.threads):
-        ratios["inference_two_threads_over_one"] = significant(seconds["inference", 1] / seconds["inference", 2])
-        print(f"two threads {ratios['inference_two_threads_over_one']:.2f} times one")
-    finish("eventprop_mnist", {"ratios": ratios, "output_spikes": n_output}, options.out)
+        print(", ".join(f"{k}: two threads {ratios[f'{k}_two_threads_over_one']:.2f} times one" for k in
+                        ("training", "inference", "layer")) + "\n")  # fmt: skip
+    per_event = record_bytes(trainer, train.spikes[:BLOCK], sample["hidden"][:BLOCK].n_events)
+    print(f"record of the forward pass: {per_event:.0f} bytes per hidden spike\n")
+    return {"ratios": ratios, "hidden_spikes": n_hidden, "output_spikes": n_output, "bytes_per_event": per_event}
+
+
+def record_bytes(trainer: Trainer, spikes: Spikes, n_events: int) -> float:
+    """Bytes that the backward pass keeps of every hidden spike of a block: time, neuron and trace."""
+    runner = make_runners(trainer.network, trainer.t_max, keep_trace=True)[0]
+    out = runner.forward(input_events(spikes))
+    assert out.times.size == n_events
+    trace = runner._trace[:3, : out.times.size]
+    return (out.times.nbytes + out.neurons.nbytes + trace.nbytes) / n_events
+
+
+def activity(options) -> dict[str, object]:
+    """Time of the layer, forward and backward, against its number of output spikes."""
+    spikes = inputs()[:BLOCK]
+    rows, found = [], {}
+    for share in (0.0, 0.25, 0.5, 1.0, 2.0):
+        layer = layer_with(spikes, share * WANTED) if share else layer_with(spikes, 0.01)
+        runner = make_runners(layer, keep_trace=True)[0]
+        events = input_events(spikes)
+        out = runner.forward(events)
+        n, d_out = out.times.size / BLOCK, np.ones(out.times.size)
+        d_weight = np.zeros_like(layer.weights[0])
+        seconds = medians(
+            {
+                "forward": lambda runner=runner, events=events: runner.forward(events),
+                "backward": lambda runner=runner, d=d_out, w=d_weight: runner.backward_spikes(
+                    d, w, want_times=False, min_slope=0.1
+                ),
+            },
+            10 * options.rounds,
+        )
+        us = {name: value / BLOCK * 1e6 for name, value in seconds.items()}
+        found[f"{n:.0f}"] = {name: significant(value) for name, value in us.items()}
+        rows.append([f"{n:.0f}", f"{us['forward']:.1f}", f"{us['backward']:.1f}"])
+    print_table(["output spikes a sample", "forward us", "backward us"], rows)
+    return found
 
 
 if __name__ == "__main__":

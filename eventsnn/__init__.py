@@ -29,13 +29,14 @@ from eventsnn.spikes import Spikes, concatenate
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
-    from eventsnn.gradients import check_gradients, loss_and_grad
+    from eventsnn.gradients import VoltageGradient, check_gradients, eventprop, loss_and_grad
     from eventsnn.simulation import Result, simulate
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
     from eventsnn.training.trainer import Trainer
+    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy, VoltageCrossEntropy
 
 __version__ = "0.1.0"
 
@@ -54,7 +55,9 @@ __all__ = [
     "ExponentialDecay",
     "FirstSpikeCrossEntropy",
     "FirstSpikeMSE",
+    "IntegralCrossEntropy",
     "Layer",
+    "MaxVoltageCrossEntropy",
     "MissingDependencyError",
     "MultiStepDecay",
     "Network",
@@ -70,12 +73,15 @@ __all__ = [
     "StepDecay",
     "Trainer",
     "ValidationError",
+    "VoltageCrossEntropy",
+    "VoltageGradient",
     "WeightBumping",
     "check_gradients",
     "concatenate",
     "datasets",
     "decode_first_spike",
     "encode_latency",
+    "eventprop",
     "given_spikes",
     "loss_and_grad",
     "plotting",
@@ -86,13 +92,14 @@ __all__ = [
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
-    "eventsnn.gradients": ("check_gradients", "loss_and_grad"),
+    "eventsnn.gradients": ("VoltageGradient", "check_gradients", "eventprop", "loss_and_grad"),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),
     "eventsnn.training.trainer": ("Trainer",),
+    "eventsnn.training.voltage_losses": ("IntegralCrossEntropy", "MaxVoltageCrossEntropy", "VoltageCrossEntropy"),
 }
 _HOMES = {name: module for module, names in _LAZY.items() for name in names}
 _SUBMODULES = ("datasets", "plotting")

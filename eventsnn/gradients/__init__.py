@@ -1,7 +1,8 @@
 """Exact gradients, derived by hand."""
 
 from eventsnn.gradients.check import GradientReport, check_gradients
-from eventsnn.gradients.eventprop import EventPropGradients, VoltageGradient, eventprop
+from eventsnn.gradients.eventprop_adjoint import eventprop
+from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
 from eventsnn.gradients.first_spike import Gradients, loss_and_grad
 
 __all__ = ["EventPropGradients", "GradientReport", "Gradients", "VoltageGradient", "check_gradients"]

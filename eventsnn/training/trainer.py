@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -30,55 +30,13 @@ from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.losses import FirstSpikeLoss
+from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
 from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
 from eventsnn.training.schedules import Constant, Schedule
 
-__all__ = ["EpochMetrics", "Metrics", "Predictions", "Trainer"]
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """Loss and accuracy (fractions of 1) on a data set; `n_silent_outputs`: samples in which no output fired."""
-
-    loss: float
-    accuracy: float
-    n_silent_outputs: int
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """labels: (n_samples,), -1 where no output fired; outputs: what the loss looks at.
-
-    That is, (n_samples, n_outputs), the first spike times, inf where silent, or the values of the readout.
-    """
-
-    labels: NDArray[np.int64]
-    outputs: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EpochMetrics:
-    """What one epoch of training gave. Losses and accuracies of the training set are those seen while training.
-
-    n_clipped: weight gradients of single samples that `max_dw_norm` shortened; silent_hidden: fraction of hidden
-    neurons and samples without a spike; valid_*: None without a validation set; n_raised: spikes of neurons without a
-    limit whose dv/dt was raised to `min_slope`.
-    """
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    valid_loss: float | None
-    valid_accuracy: float | None
-    seconds: float
-    samples_per_second: float
-    learning_rate: float
-    n_clipped: int
-    n_bumped: int
-    silent_hidden: float
-    n_raised: int = 0
+__all__ = ["Trainer"]
 
 
 class Trainer:

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.graph import Network
-from eventsnn.kernels.eventprop_engine import (
-    ARRIVAL,
-    D_REFRACTORY,
-    D_RESET,
-    D_THRESHOLD,
-    PROBE,
-    RELEASE,
-    SPIKE,
-    adjoint_run,
-    slopes_of_spikes,
-)
-from eventsnn.kernels.eventprop_neurons import D_TAU_MEM, D_TAU_SYN, D_V_INF, neuron_adjoints
+from eventsnn.gradients.eventprop_sums import BlockSums, EventPropGradients, SampleGradient, VoltageGradient, collect
+from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE, adjoint_run, slopes_of_spikes
+from eventsnn.kernels.eventprop_neurons import neuron_adjoints
 from eventsnn.kernels.traces import V_INF
 from eventsnn.neurons import LIF
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
@@ -31,63 +20,6 @@ from eventsnn.simulation.priority_queue import QueuePart, build_part
 from eventsnn.simulation.result import Result
 
 __all__ = ["EventPropGradients", "VoltageGradient", "eventprop"]
-
-
-@dataclass(frozen=True)
-class VoltageGradient:
-    """dL/dv of single potentials: v of `neurons[k]` in sample `samples[k]` at `times[k]`, after a reset at that time.
-
-    All four of shape (n,), in any order.
-    """
-
-    samples: NDArray[np.int64]
-    neurons: NDArray[np.int64]
-    times: NDArray[np.float64]
-    values: NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class EventPropGradients:
-    """Derivatives of a loss, summed over the samples.
-
-    Attributes
-    ----------
-    weights, delays : list, one array per projection of the network, in the shape of `connection.weight` and `.delay`
-    neurons : by population, then parameter (tau_mem, v_threshold, v_reset, v_leak, i_bias, t_refrac): (n_neurons,);
-        tau_syn: (n_neurons, n_receptors). A shared parameter's derivative is their sum.
-    input_times : by input, (n_events,), in the order of its spikes
-    spike_times : by population, likewise; what the loss and all that follows make of each spike
-    initial : by population, "v": (n_samples, n_neurons) and "i_syn": (n_samples, n_neurons, n_receptors)
-    n_raised : spikes whose dv/dt was raised to `min_slope`
-    """
-
-    weights: list[NDArray[np.float64]]
-    delays: list[NDArray[np.float64]]
-    neurons: dict[str, dict[str, NDArray[np.float64]]]
-    input_times: dict[str, NDArray[np.float64]]
-    spike_times: dict[str, NDArray[np.float64]]
-    initial: dict[str, dict[str, NDArray[np.float64]]]
-    n_raised: int = 0
-
-
-class _Sample(NamedTuple):
-    """What one sample's backward pass gives besides the block's sums."""
-
-    d_sources: NDArray[np.float64]
-    d_spikes: NDArray[np.float64]
-    adjoint: NDArray[np.float64]
-    n_raised: int
-
-
-@dataclass
-class _Block:
-    """Sums over a block of samples."""
-
-    weights: NDArray[np.float64]
-    delays: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    neurons: dict[str, NDArray[np.float64]]
-    samples: list[_Sample] = field(default_factory=list)
 
 
 def eventprop(
@@ -125,14 +57,14 @@ def eventprop(
 
     Notes
     -----
-    Wunderlich & Pehle 2021, doi 10.1038/s41598-021-91786-z. Exact while no spike appears or vanishes and no two events
-    at one neuron change places. Memory follows the number of events.
+    Wunderlich & Pehle 2021, doi 10.1038/s41598-021-91786-z. Exact while no spike appears or vanishes. Where an arrival
+    meets the end of a refractory time the loss has a kink; the derivative is that of the side on which the refractory
+    time ends first. Memory follows the number of events.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from eventsnn import Dense, LIF, Sequential, Spikes, simulate
-    >>> from eventsnn.gradients import eventprop
+    >>> from eventsnn import Dense, LIF, Sequential, Spikes, eventprop, simulate
     >>> net = Sequential([Dense([[4.0]]), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
     >>> result = simulate(net, Spikes([0], [0], [0.5], n_samples=1, n_neurons=1))
     >>> gradients = eventprop(result, {"output": [1.0]})
@@ -152,9 +84,9 @@ def eventprop(
     theta = np.where(np.isfinite(part.network.theta), np.abs(part.network.theta), 0.0)
     floor = min_slope * theta / part.network.tau_mem[part.network.group_of]
 
-    def work(block: tuple[int, int]) -> _Block:
+    def work(block: tuple[int, int]) -> BlockSums:
         net = part.network
-        sums = _Block(
+        sums = BlockSums(
             np.zeros(net.weights.size), np.zeros(net.weights.size), np.zeros((3, net.theta.size)),
             {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations},
         )  # fmt: skip
@@ -164,7 +96,7 @@ def eventprop(
 
     with BlockPool(n_threads) as pool:
         outcomes = pool.map(work, blocks)
-    return _collect(result, network, part, outcomes, neuron_parameters)
+    return collect(result, network, part, outcomes, neuron_parameters)
 
 
 # -- one sample ----------------------------------------------------------------------------------------------------
@@ -172,8 +104,8 @@ def eventprop(
 
 def _run_sample(
     result: Result, part: QueuePart, b: int, given: dict[str, NDArray[np.float64]], probes: dict[str, VoltageGradient],
-    floor: NDArray[np.float64], sums: _Block, neuron_parameters: bool,
-) -> _Sample:  # fmt: skip
+    floor: NDArray[np.float64], sums: BlockSums, neuron_parameters: bool,
+) -> SampleGradient:  # fmt: skip
     net = part.network
     n_sources = [result.spikes[name][b] for name, _, _ in part.sources]
     source_times = np.concatenate([own.times for own in n_sources]) if n_sources else np.empty(0)
@@ -217,7 +149,7 @@ def _run_sample(
             mine = d_spikes[first_spike : first_spike + spikes.n_events]
             _add_neurons(result, name, b, spikes, mine, probes.get(name), floor[first : first + n], sums.neurons[name])
             first_spike += spikes.n_events
-    return _Sample(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
+    return SampleGradient(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
 
 
 def _items(
@@ -287,93 +219,6 @@ def _name_of(part: QueuePart, neuron: int) -> tuple[str, int]:
         if first <= neuron < first + n:
             return name, neuron - first
     raise AssertionError(neuron)
-
-
-# -- all samples ---------------------------------------------------------------------------------------------------
-
-
-def _collect(
-    result: Result, network: Network, part: QueuePart, blocks: list[_Block], neuron_parameters: bool
-) -> EventPropGradients:
-    """Sums in block order, in the shapes the user knows."""
-    net = part.network
-    d_weights, d_delays = np.zeros(net.weights.size), np.zeros(net.weights.size)
-    sums = np.zeros((3, net.theta.size))
-    own = {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations}
-    samples: list[_Sample] = []
-    for block in blocks:
-        d_weights[part.order] += block.weights
-        d_delays[part.order] += block.delays
-        sums += block.sums
-        for name in own:
-            own[name] += block.neurons[name]
-        samples += block.samples
-    weights, delays, low = [], [], 0
-    for projection in network.projections:
-        connection, high = projection.connection, low + projection.connection.n_synapses
-        weights.append(d_weights[low:high].reshape(connection.weight.shape))
-        delays.append(_sum_delays(connection, d_delays[low:high]))
-        low = high
-    neurons: dict[str, dict[str, NDArray[np.float64]]] = {}
-    initial: dict[str, dict[str, NDArray[np.float64]]] = {}
-    spike_times: dict[str, NDArray[np.float64]] = {}
-    input_times: dict[str, NDArray[np.float64]] = {}
-    g_start = np.stack([s.adjoint for s in samples]) if samples else np.zeros((0, net.theta.size, 2))
-    for name, first, n in part.populations:
-        neuron, mine = network.populations[name].neuron, slice(first, first + n)
-        n_receptors = len(neuron.receptors)
-        initial[name] = {"v": g_start[:, mine, 0], "i_syn": g_start[:, mine, 1 : 1 + n_receptors]}
-        at_start = np.zeros(n) if name in result._given_v else initial[name]["v"].sum(axis=0)
-        neurons[name] = {}
-        from_leak = np.ones(n, dtype=bool)
-        if isinstance(neuron, LIF):
-            from_leak = neuron.per_neuron("v_leak", n) < neuron.per_neuron("v_threshold", n)
-            neurons[name] = {
-                "v_threshold": sums[D_THRESHOLD, mine],
-                "v_reset": sums[D_RESET, mine] + np.where(from_leak, 0.0, at_start),
-                "t_refrac": sums[D_REFRACTORY, mine],
-            }
-        if neuron_parameters:
-            neurons[name] |= {
-                "tau_mem": own[name][:, D_TAU_MEM],
-                "tau_syn": own[name][:, D_TAU_SYN : D_TAU_SYN + n_receptors],
-                "v_leak": own[name][:, D_V_INF] + np.where(from_leak, at_start, 0.0),
-                # a readout starts at v_leak + i_bias, where it stays without input
-                "i_bias": own[name][:, D_V_INF] + (0.0 if isinstance(neuron, LIF) else at_start),
-            }
-    for role, found, places in (
-        ("d_sources", input_times, part.sources), ("d_spikes", spike_times, part.populations),
-    ):  # fmt: skip
-        rows: dict[str, list[NDArray[np.float64]]] = {name: [] for name, _, _ in places}
-        for b, sample in enumerate(samples):
-            low = 0
-            for name in rows:
-                offsets = result.spikes[name].offsets
-                size = int(offsets[b + 1] - offsets[b])
-                rows[name].append(getattr(sample, role)[low : low + size])
-                low += size
-        found |= {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in rows.items()}
-    for name in network.inputs:  # one that leads nowhere
-        input_times.setdefault(name, np.zeros(result.spikes[name].n_events))
-    n_raised = sum(s.n_raised for s in samples)
-    return EventPropGradients(weights, delays, neurons, input_times, spike_times, initial, n_raised)
-
-
-def _sum_delays(connection: Any, d_delays: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Per synapse, in the order of `rows`, to the shape the delays were given in."""
-    shape = connection.delay.shape
-    if d_delays.shape == shape:
-        return d_delays
-    if connection.delay.size == 1:
-        return np.full(shape, d_delays.sum())
-    indptr, indices, _, _ = connection.rows()
-    sources = np.repeat(np.arange(indptr.size - 1), np.diff(indptr))
-    if shape == (connection.n_pre, connection.n_post):
-        found = np.zeros(shape)
-        found[sources, indices] = d_delays
-        return found
-    along = sources if shape[0] > 1 or connection.n_post == 1 else indices
-    return np.bincount(along, d_delays, minlength=max(shape)).reshape(shape)
 
 
 # -- checks ----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from scipy.sparse import coo_array
 
 from eventsnn import LIF, Dense, Network, Population, Projection, Sparse, Spikes, simulate
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.eventprop import eventprop
+from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.simulation.result import Result
 from tests.reference.gradients_mpmath import DELAY, TIME, WEIGHT, Loss, loss_slope, value_at
 from tests.reference.network_mpmath import TooManySpikes, simulate_reference
