@@ -65,7 +65,7 @@ def eventprop(
     --------
     >>> import numpy as np
     >>> from eventsnn import Dense, LIF, Sequential, Spikes, eventprop, simulate
-    >>> net = Sequential([Dense([[4.0]]), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    >>> net = Sequential([Dense([[8.0]]), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
     >>> result = simulate(net, Spikes([0], [0], [0.5], n_samples=1, n_neurons=1))
     >>> gradients = eventprop(result, {"output": [1.0]})
     >>> gradients.input_times["input"]  # the spike comes as much later as its input does
