@@ -188,7 +188,7 @@ ONE_BY_TWO = Spikes([0], [0], [0.1], n_samples=1, n_neurons=1)
                 {"output": Population(LIF(tau_mem=2.0, tau_syn={"a": 1.0, "b": 2.0}, max_spikes=1), 2)},
                 [Projection("input", "output", dense(1, 2), "a")],
             ),
-            "need a Sequential, a chain without delays whose neurons have one receptor, got Network",
+            "needs? a Sequential.* got Network",
         ),
     ],
     ids=["delays", "start above threshold", "receptors"],

@@ -77,7 +77,15 @@ def test_every_command_explains_itself(name, capsys):
 def test_configs_lists_the_builtin_ones(capsys):
     assert main(["configs"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["bars", "mnist", "mnist_16x16", "xor", "yin_yang"]
+    assert [line.split()[0] for line in lines] == [
+        "bars",
+        "mnist",
+        "mnist_16x16",
+        "mnist_eventprop",
+        "xor",
+        "yin_yang",
+        "yin_yang_eventprop",
+    ]
     assert all(len(line.split()) > 3 for line in lines)
 
 
