@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
+    from eventsnn.training.spike_train_losses import TargetSpikeTimes, VanRossum
     from eventsnn.training.trainer import Trainer
     from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy, VoltageCrossEntropy
 
@@ -71,8 +72,10 @@ __all__ = [
     "Sparse",
     "Spikes",
     "StepDecay",
+    "TargetSpikeTimes",
     "Trainer",
     "ValidationError",
+    "VanRossum",
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
@@ -98,6 +101,7 @@ _LAZY = {
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),
+    "eventsnn.training.spike_train_losses": ("TargetSpikeTimes", "VanRossum"),
     "eventsnn.training.trainer": ("Trainer",),
     "eventsnn.training.voltage_losses": ("IntegralCrossEntropy", "MaxVoltageCrossEntropy", "VoltageCrossEntropy"),
 }
