@@ -134,18 +134,17 @@ def speed(options) -> dict[str, object]:
     if {1, 2} <= set(options.threads):
         print(", ".join(f"{k}: two threads {ratios[f'{k}_two_threads_over_one']:.2f} times one" for k in
                         ("training", "inference", "layer")) + "\n")  # fmt: skip
-    per_event = record_bytes(trainer, train.spikes[:BLOCK], sample["hidden"][:BLOCK].n_events)
+    per_event = record_bytes(trainer, train.spikes[:BLOCK])
     print(f"record of the forward pass: {per_event:.0f} bytes per hidden spike\n")
     return {"ratios": ratios, "hidden_spikes": n_hidden, "output_spikes": n_output, "bytes_per_event": per_event}
 
 
-def record_bytes(trainer: Trainer, spikes: Spikes, n_events: int) -> float:
+def record_bytes(trainer: Trainer, spikes: Spikes) -> float:
     """Bytes that the backward pass keeps of every hidden spike of a block: time, neuron and trace."""
     runner = make_runners(trainer.network, trainer.t_max, keep_trace=True)[0]
     out = runner.forward(input_events(spikes))
-    assert out.times.size == n_events
     trace = runner._trace[:3, : out.times.size]
-    return (out.times.nbytes + out.neurons.nbytes + trace.nbytes) / n_events
+    return (out.times.nbytes + out.neurons.nbytes + trace.nbytes) / out.times.size
 
 
 def activity(options) -> dict[str, object]:

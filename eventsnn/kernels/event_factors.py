@@ -20,6 +20,9 @@ from eventsnn.kernels.flow import warp
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
 
+#: least |delta| tau_mem at which the warped time is formed from an exponential
+_FAR_APART = 0.1
+
 
 @kernel(fastmath={"contract"})
 def _factors_of_double(values, floats, n_events, tau_mem):
@@ -34,11 +37,31 @@ def _factors_of_double(values, floats, n_events, tau_mem):
 
 
 @kernel
+def _warp_times(events, factors, tau_mem, delta):
+    """The WARPED row, from s to warp(s), for time constants that differ; REDUCED is left as it was.
+
+    Where they differ by enough, 1 - exp(-delta s) has the absolute precision that p + q x can use.
+    """
+    clock, floats = factors.clock, factors.floats
+    n_events = events.offsets[events.offsets.size - 1]
+    if abs(delta) * tau_mem < _FAR_APART:
+        for k in range(n_events):
+            floats[WARPED, k] = warp(floats[WARPED, k], delta)
+        return
+    for k in range(n_events):
+        floats[REDUCED, k] = -delta * floats[WARPED, k]
+    exp_rows(floats, factors.bits, n_events)
+    for k in range(n_events):
+        floats[WARPED, k] = (1.0 - floats[EXPONENTIAL, k]) / delta
+        floats[REDUCED, k] = (clock[TIME, k] - clock[REFERENCE, k]) / tau_mem
+
+
+@kernel
 def event_factors(constants, events, factors):
     """Fill `factors` for every event of a block.
 
     The reference time is that of the first event of a sample and moves to the current event when the exponents would
-    grow beyond `REFERENCE_SPAN`, or p + q x would cancel. One or two transcendental functions per event:
+    grow beyond `REFERENCE_SPAN`, or p + q x would cancel. One or two exponentials per event, vectorised:
     exp(s/tau_syn) follows from exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and for tau_mem == 2 tau_syn
     x follows as well (to an absolute precision, which is all that p + q x can use).
     """
@@ -58,15 +81,14 @@ def event_factors(constants, events, factors):
             clock[REFERENCE, k] = reference
             floats[WARPED, k] = t - reference
             floats[REDUCED, k] = (t - reference) / tau_mem
+    if constants.family != FAMILY_DOUBLE and constants.family != FAMILY_EQUAL:
+        _warp_times(events, factors, tau_mem, delta)
     exp_rows(floats, factors.bits, n_events)
     if constants.family == FAMILY_DOUBLE:
         _factors_of_double(values, floats, n_events, tau_mem)
     else:
         for k in range(n_events):
             rise, x = floats[EXPONENTIAL, k], floats[WARPED, k]
-            if constants.family != FAMILY_EQUAL:
-                x = warp(x, delta)
-                floats[WARPED, k] = x
             gain = rise / (tau_mem * (1.0 - delta * x))
             values[RISE, k] = rise
             values[GAIN, k] = gain
