@@ -29,7 +29,7 @@ from eventsnn.spikes import Spikes, concatenate
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
-    from eventsnn.gradients import VoltageGradient, check_gradients, eventprop, loss_and_grad
+    from eventsnn.gradients import VoltageGradient, check_eventprop, check_gradients, eventprop, loss_and_grad
     from eventsnn.simulation import Result, simulate
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.optimizers import SGD, Adam
@@ -79,6 +79,7 @@ __all__ = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "check_eventprop",
     "check_gradients",
     "concatenate",
     "datasets",
@@ -95,7 +96,7 @@ __all__ = [
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
-    "eventsnn.gradients": ("VoltageGradient", "check_gradients", "eventprop", "loss_and_grad"),
+    "eventsnn.gradients": ("VoltageGradient", "check_eventprop", "check_gradients", "eventprop", "loss_and_grad"),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.optimizers": ("SGD", "Adam"),

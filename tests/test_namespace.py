@@ -46,6 +46,7 @@ PUBLIC = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "check_eventprop",
     "check_gradients",
     "concatenate",
     "datasets",

@@ -2,8 +2,9 @@
 
 from eventsnn.gradients.check import GradientReport, check_gradients
 from eventsnn.gradients.eventprop_adjoint import eventprop
+from eventsnn.gradients.eventprop_check import check_eventprop
 from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
 from eventsnn.gradients.first_spike import Gradients, loss_and_grad
 
 __all__ = ["EventPropGradients", "GradientReport", "Gradients", "VoltageGradient", "check_gradients"]
-__all__ += ["eventprop", "loss_and_grad"]
+__all__ += ["check_eventprop", "eventprop", "loss_and_grad"]

@@ -189,13 +189,13 @@ def check_gradients(
     else:
         entries = differences(places, Float64Difference(*arguments, silent_strength))
         if may_refine:
-            coarse = [k for k, e in enumerate(_with_errors(entries)) if e.changed or not e.error <= tolerance]
+            coarse = [k for k, e in enumerate(with_errors(entries)) if e.changed or not e.error <= tolerance]
             if coarse:
                 finer = differences([places[k] for k in coarse], HighPrecisionDifference(*arguments, digits))
                 for k, entry in zip(coarse, finer, strict=True):
                     entries[k] = entry
     by_name: dict[str, list[GradientEntry]] = {name: [] for name, _ in places}
-    for entry in _with_errors(entries):
+    for entry in with_errors(entries):
         by_name[entry.name].append(entry)
     report = GradientReport(by_name, tolerance)
     if verbose:
@@ -239,14 +239,21 @@ def _places(
             indices = np.stack((spikes.samples, spikes.neurons), axis=1)
         else:
             indices = np.argwhere(np.ones(network.parameters()[name].shape, dtype=bool))
-        if n_entries is not None and n_entries < len(indices):
-            if generator is None:
-                raise ValidationError(
-                    f"check_gradients.rng: {n_entries} of the {len(indices)} entries of {name} are drawn; give a seed"
-                )
-            indices = indices[np.sort(generator.choice(len(indices), n_entries, replace=False))]
-        places += [(name, tuple(int(i) for i in index)) for index in indices]
+        places += [(name, index) for index in drawn("check_gradients", name, indices, n_entries, generator)]
     return places
+
+
+def drawn(
+    where: str, name: str, indices: NDArray[np.int64], n_entries: int | None, generator: np.random.Generator | None
+) -> list[tuple[int, ...]]:
+    """The rows of `indices`, or `n_entries` of them, in order."""
+    if n_entries is not None and n_entries < len(indices):
+        if generator is None:
+            raise ValidationError(
+                f"{where}.rng: {n_entries} of the {len(indices)} entries of {name} are drawn; give a seed"
+            )
+        indices = indices[np.sort(generator.choice(len(indices), n_entries, replace=False))]
+    return [tuple(int(i) for i in index) for index in indices]
 
 
 def _work(network: Sequential, spikes: Spikes, places: list[Place]) -> int:
@@ -257,7 +264,7 @@ def _work(network: Sequential, spikes: Spikes, places: list[Place]) -> int:
     return sum(2 * costs[name] for name, _ in places)
 
 
-def _with_errors(entries: list[GradientEntry]) -> list[GradientEntry]:
+def with_errors(entries: list[GradientEntry]) -> list[GradientEntry]:
     """The entries with their errors filled in."""
     largest: dict[str, float] = {}
     for e in entries:

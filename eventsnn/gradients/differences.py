@@ -25,8 +25,8 @@ FLOAT64_STEP = 6e-6
 HIGH_STEP_SHARE = 0.375
 
 # Offsets in steps, and their coefficients: central, and one-sided of the same order for a spike at time 0.
-_CENTRAL = ((1, 0.5), (-1, -0.5))
-_ONE_SIDED = ((0, -1.5), (1, 2.0), (2, -0.5))
+CENTRAL = ((1, 0.5), (-1, -0.5))
+ONE_SIDED = ((0, -1.5), (1, 2.0), (2, -0.5))
 
 Signature = list[NDArray[np.int64]]
 
@@ -63,7 +63,7 @@ class LossDifference(ABC):
         own = self._own[touched]
         total: Any = 0.0
         changed = False
-        for offset, coefficient in _ONE_SIDED if one_sided else _CENTRAL:
+        for offset, coefficient in ONE_SIDED if one_sided else CENTRAL:
             losses, signature = self.losses(name, index, offset * h)
             changed |= any((a != b).any() for a, b in zip(own, signature, strict=True))
             total = total + coefficient * losses  # per sample: the difference is taken before the sum rounds
