@@ -179,7 +179,8 @@ class LIF(CurrentBased):
     ``tau_mem dv/dt = -(v - v_leak) + i_syn + i_bias``, ``tau_syn di_syn/dt = -i_syn``; a spike arriving over a
     synapse adds its weight to ``i_syn``. With several receptors r, i_syn is the sum of their currents i_r, each with
     ``tau_syn[r] di_r/dt = -i_r``, and the projection says which of them a spike adds to. The neuron fires when v
-    reaches v_threshold from below with dv/dt > 0 (a grazing touch is no spike). Every sample starts at t = 0 with
+    reaches v_threshold from below with dv/dt > 0 (a grazing touch is no spike). It does so exactly, so a reset by
+    subtraction is the same as one to v_reset = v_threshold minus what is subtracted. Every sample starts at t = 0 with
     ``v = v_start(n_neurons)`` and no current. All ratios tau_mem/tau_syn are exact, and the solution is continuous
     through ratio 1.
 
