@@ -34,6 +34,11 @@ class Layer:
         """Whether its neurons have a threshold; those of a readout (`LI`) have none."""
         return isinstance(self.neuron, LIF)
 
+    @property
+    def fires_once(self) -> bool:
+        """Whether its neurons fire at most once in a sample, and are no readout."""
+        return isinstance(self.neuron, LIF) and self.neuron.max_spikes == 1
+
 
 class Sequential:
     """A feed-forward chain: input -> connection -> neurons -> connection -> neurons ...

@@ -60,7 +60,7 @@ class ChainGradient:
         *,
         keep_trace: bool = True,
     ) -> None:
-        require_chain(network, loss, t_max)
+        require_chain(network, loss)
         self.network, self.loss, self.d_weights = network, loss, d_weights
         self.runners: list[LayerRunner] = make_runners(network, t_max, keep_trace=keep_trace)
         self.tau_syn = network.layers[-1].neuron.tau_syn
@@ -69,7 +69,7 @@ class ChainGradient:
             last = network.layers[-1]
             times = getattr(loss, "times", None)
             self.readout = ReadoutRunner(last, last.connection.weight, t_max, kind=loss.kind, times=times)  # type: ignore[union-attr]
-        self._only_first = [_fires_once(layer) for layer in network.layers]
+        self._only_first = [layer.fires_once for layer in network.layers]
 
     def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
         """What the loss takes: values of the readout, or first spike times; valid until the next call."""
@@ -103,7 +103,8 @@ class ChainGradient:
         silent_counts = []
         for runner in self.runners:
             count_spikes(runner.output, runner.height)
-            silent_counts.append((runner.height == 0.0).sum(axis=0))
+            runner.pushed[:] = runner.height == 0.0  # for now all that are silent
+            silent_counts.append(runner.pushed.sum(axis=0))
         if self.readout is not None:
             losses, d_values = loss.value_and_grad(values, labels)
             predictions = loss.predictions(values)
@@ -123,16 +124,14 @@ class ChainGradient:
             is_output = k == len(self.network.layers) - 1
             if not is_output and hidden_hinge is not None and hidden_hinge[k][0].any():
                 strength = hidden_hinge[k][1]
-                count_spikes(runner.output, runner.height)
-                runner.pushed[:] = (runner.height == 0.0) & hidden_hinge[k][0]
+                runner.pushed &= hidden_hinge[k][0]
             elif is_output and output_hinge > 0.0 and silent_counts[k].any():
                 strength = output_hinge
                 runner.pushed[:] = False
                 rows = np.arange(labels.size)
                 runner.pushed[rows, labels] = np.isinf(values[rows, labels])
-            d_before, raised = self._layer_backward(k, d_events, losses, strength, min_slope)
+            d_events, raised = self._layer_backward(k, d_events, losses, strength, min_slope)
             n_raised += raised
-            d_events = d_before
         return BlockOutcome(losses, predictions, silent_counts, 0, None, n_raised)
 
     def _of_first_spikes(self, d_first: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -173,11 +172,7 @@ class ChainGradient:
         return d_before, n_raised
 
 
-def _fires_once(layer: Any) -> bool:
-    return isinstance(layer.neuron, LIF) and layer.neuron.max_spikes == 1
-
-
-def require_chain(network: Any, loss: Any, t_max: float = np.inf) -> None:
+def require_chain(network: Any, loss: Any) -> None:
     """Raise unless EventProp can train this chain with this loss."""
     if not isinstance(network, Sequential):
         raise ValidationError(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._names import hint
+from eventsnn._validation import number
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.gradients.eventprop_sums import BlockSums, EventPropGradients, SampleGradient, VoltageGradient, collect
 from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE, adjoint_run, slopes_of_spikes
@@ -71,6 +72,9 @@ def eventprop(
     >>> gradients.input_times["input"]  # the spike comes as much later as its input does
     array([1.])
     """
+    if not isinstance(result, Result):
+        raise ValidationError(f"eventprop: result: expected the Result of simulate, got {type(result).__name__}")
+    min_slope = number("eventprop.min_slope", min_slope, at_least=0)
     network = result._graph
     if result.t_start > 0.0:
         raise ValidationError(
@@ -226,7 +230,7 @@ def _name_of(part: QueuePart, neuron: int) -> tuple[str, int]:
 
 def _checked_d_times(result: Result, d_times: Mapping[str, Any] | None) -> dict[str, NDArray[np.float64]]:
     found = {name: np.zeros(result.spikes[name].n_events) for name in result._graph.populations}
-    for name, values in (d_times or {}).items():
+    for name, values in _checked_dict("d_times", d_times).items():
         _require_population(result, "d_times", name)
         array = np.asarray(values, dtype=np.float64)
         if array.shape != found[name].shape:
@@ -242,8 +246,10 @@ def _checked_d_times(result: Result, d_times: Mapping[str, Any] | None) -> dict[
 
 def _checked_d_v(result: Result, d_v: Mapping[str, VoltageGradient] | None) -> dict[str, VoltageGradient]:
     found = {}
-    for name, own in (d_v or {}).items():
+    for name, own in _checked_dict("d_v", d_v).items():
         _require_population(result, "d_v", name)
+        if not isinstance(own, VoltageGradient):
+            raise ValidationError(f"eventprop: d_v[{name!r}]: must be a VoltageGradient, got {type(own).__name__}")
         columns = [np.atleast_1d(np.asarray(c)) for c in (own.samples, own.neurons, own.times, own.values)]
         if len({c.shape for c in columns}) != 1 or columns[0].ndim != 1:
             raise ValidationError(
@@ -262,6 +268,12 @@ def _checked_d_v(result: Result, d_v: Mapping[str, VoltageGradient] | None) -> d
             raise ValidationError(f"eventprop: d_v[{name!r}].times: must lie in 0 .. t_max = {result.t_max:g}")
         found[name] = VoltageGradient(samples, neurons, times, values)
     return found
+
+
+def _checked_dict(what: str, given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if given is not None and not isinstance(given, Mapping):
+        raise ValidationError(f"eventprop: {what}: must be a dict by population, got {type(given).__name__}")
+    return given or {}
 
 
 def _require_population(result: Result, what: str, name: str) -> None:

@@ -88,8 +88,10 @@ def check_eventprop(
             raise ValidationError(f"check_eventprop: {name} is {weight.dtype}; differences need float64 weights")
     number("check_eventprop.step", step, above=0)
     number("check_eventprop.tolerance", tolerance, above=0)
-    inputs = {next(iter(graph.inputs)): spikes} if isinstance(spikes, Spikes) else dict(spikes)
-    result = simulate(graph, inputs, t_max, progress=False)
+    if not callable(loss):
+        raise ValidationError(f"check_eventprop.loss: must be a function of a Result, got {type(loss).__name__}")
+    result = simulate(graph, spikes, t_max, progress=False)
+    inputs = {name: result.spikes[name] for name in graph.inputs}
     outcome = loss(result)
     analytic = _by_name(graph, eventprop(result, *outcome[1:]))
     names = list(analytic) if parameters is None else list(dict.fromkeys(parameters))

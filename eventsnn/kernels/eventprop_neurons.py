@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 
+from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE
 from eventsnn.kernels.flow import decay_difference, synaptic_kernel, warp
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.traces import HELD_UNTIL, T_REFRAC, TAU_MEM, V_INF, V_RESET, V_START
 
 #: columns of `gradients`; those of tau_r come behind
 D_TAU_MEM, D_V_INF, D_TAU_SYN = 0, 1, 2
-_SPIKE, _RELEASE, _PROBE, _ARRIVAL = 0, 1, 2, 3
 
 
 @kernel
@@ -90,7 +90,7 @@ def neuron_adjoints(
         k, m, b = arrival_ends[n], spike_ends[n], probe_ends[n]
         # forwards: every interval's beginning in `states` (time, held, u, currents), what ends it in `marks`
         size, held_until = 0, parameter[HELD_UNTIL]
-        states[0, 0], states[0, 1], states[0, 2] = t_start, 1.0 if held_until > t_start else 0.0, 0.0
+        states[0, 0], states[0, 1] = t_start, 1.0 if held_until > t_start else 0.0
         states[0, 2] = (parameter[V_RESET] if held_until > t_start else parameter[V_START]) - v_inf
         for r in range(n_receptors):
             states[0, 3 + r] = start_currents[n, r]
@@ -112,18 +112,18 @@ def neuron_adjoints(
                 states[size + 1, 3 + r] = i * math.exp(-h / tau_syn[n, r])
             states[size + 1, 0], states[size + 1, 1], states[size + 1, 2] = t, states[size, 1], u
             if t == t_spike:
-                marks[size, 0], marks[size, 1] = _SPIKE, m
+                marks[size, 0], marks[size, 1] = SPIKE, m
                 m += 1
                 held_until = t + parameter[T_REFRAC]
                 states[size + 1, 1], states[size + 1, 2] = 1.0, parameter[V_RESET] - v_inf
             elif t == t_release:
-                marks[size, 0] = _RELEASE
+                marks[size, 0] = RELEASE
                 states[size + 1, 1] = 0.0
             elif t == t_probe:
-                marks[size, 0], marks[size, 1] = _PROBE, b
+                marks[size, 0], marks[size, 1] = PROBE, b
                 b += 1
             else:
-                marks[size, 0] = _ARRIVAL
+                marks[size, 0] = ARRIVAL
                 states[size + 1, 3 + arrival_receptors[k]] += arrival_weights[k]
                 k += 1
             size += 1
@@ -132,16 +132,16 @@ def neuron_adjoints(
         g_syn[:] = 0.0
         for item in range(size - 1, -1, -1):
             kind = marks[item, 0]
-            if kind == _SPIKE:
+            if kind == SPIKE:
                 e = marks[item, 1]
                 i_syn = 0.0
                 for r in range(n_receptors):
                     i_syn += states[item + 1, 3 + r]
                 slope = max((i_syn - theta[n]) / tau_mem, floor[n])
                 g_v = -d_times[e] / slope if d_times[e] != 0.0 else 0.0
-            elif kind == _RELEASE:
+            elif kind == RELEASE:
                 g_v = 0.0
-            elif kind == _PROBE and states[item, 1] == 0.0:
+            elif kind == PROBE and states[item, 1] == 0.0:
                 g_v += probe_values[marks[item, 1]]
             h, held = states[item + 1, 0] - states[item, 0], states[item, 1] > 0.0
             _integrate(parameter, tau_syn[n], h, held, states[item, 2], states[item, 3:], g_v, g_syn, gradients[n])

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
+from eventsnn.kernels.gather import first_spikes
 from eventsnn.network import Sequential
-from eventsnn.neurons import LIF
 from eventsnn.simulation.graph_driven import NetworkState, require_end, simulate_network
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
@@ -157,14 +157,11 @@ def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> N
         runners = make_runners(network)
         for runner in runners:
             events = runner.forward(events, block[0])
-        last = network.layers[-1].neuron
-        if isinstance(last, LIF) and last.max_spikes == 1:
+        if network.layers[-1].fires_once:
             times[slice(*block)] = runners[-1].record.time
         else:
-            for b in range(block[1] - block[0]):
-                mine = slice(events.offsets[b], events.offsets[b + 1])
-                # canonical order: written from late to early, the first spike stays
-                times[block[0] + b, events.neurons[mine][::-1]] = events.times[mine][::-1]
+            mine = times[slice(*block)]
+            first_spikes(events, mine, np.zeros(mine.shape, np.int64))
 
     pool.map(work, sample_blocks(spikes.n_samples))
     return times

@@ -24,7 +24,6 @@ from eventsnn.gradients.first_spike import (
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
-from eventsnn.neurons import LIF
 from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
@@ -94,7 +93,8 @@ class Trainer:
             raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
         if not t_max > 0:
             raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
-        self._by_eventprop = t_max < np.inf or not _is_first_spike(network)
+        first_spike = isinstance(network, Sequential) and all(layer.fires_once for layer in network.layers)
+        self._by_eventprop = t_max < np.inf or not first_spike
         if self._by_eventprop:
             require_chain(network, loss)
             if max_dw_norm is not None:
@@ -389,10 +389,3 @@ class Trainer:
         self.history = [EpochMetrics(**m) for m in state["history"]]
         for gradient in self._gradients.values():
             gradient[:] = 0.0  # an interrupted batch may have left something
-
-
-def _is_first_spike(network: Any) -> bool:
-    """Whether every neuron fires, and at most once."""
-    return isinstance(network, Sequential) and all(
-        isinstance(layer.neuron, LIF) and layer.neuron.max_spikes == 1 for layer in network.layers
-    )

@@ -115,6 +115,8 @@ def test_wrong_arguments_are_named():
         ((net, spikes, squares, 50.0), {"n_entries": 2}, "check_eventprop.rng: 2 of the 12 entries"),
         ((net, spikes, squares, 50.0), {"step": 0.0}, "check_eventprop.step: must be .* > 0"),
         ((single, spikes, squares), {}, "input->output.weight is float32"),
+        ((net, spikes, "squares", 50.0), {}, "check_eventprop.loss: must be a function of a Result, got str"),
+        ((net, {"noise": spikes}, squares, 50.0), {}, "no input 'noise'"),
         (("net", spikes, squares), {}, "expected a Sequential or a Network, got str"),
     ]:
         with pytest.raises(ValidationError, match=message):

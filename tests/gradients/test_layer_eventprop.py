@@ -193,6 +193,8 @@ def test_wrong_input_is_named():
         (({"cell": np.zeros(n)},), "d_times: no population 'cell'"),
         (({"cells": np.zeros(n + 1)},), r"d_times\['cells'\]: 'cells' has .* spikes, so the shape must be"),
         (({"cells": np.full(n, np.nan)},), r"d_times\['cells'\]: must be finite"),
+        (([0.0] * n,), "d_times: must be a dict by population, got list"),
+        ((None, {"cells": (0, 0, 1.0, 1.0)}), r"d_v\['cells'\]: must be a VoltageGradient, got tuple"),
         ((None, {"drive": one}), "d_v: no population 'drive'"),
         ((None, {"cells": VoltageGradient(one.samples + 3, one.neurons, one.times, one.values)}), "samples: must lie"),
         ((None, {"cells": VoltageGradient(one.samples, one.neurons + 6, one.times, one.values)}), "neurons: must lie"),
@@ -201,6 +203,11 @@ def test_wrong_input_is_named():
     ]:
         with pytest.raises(ValidationError, match=message):
             eventprop(result, *arguments)
+    for slope in (-1.0, np.nan):
+        with pytest.raises(ValidationError, match="eventprop.min_slope"):
+            eventprop(result, min_slope=slope)
+    with pytest.raises(ValidationError, match="expected the Result of simulate, got Spikes"):
+        eventprop(result.spikes["cells"])
 
 
 def test_a_continued_run_is_refused():
