@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import NameTable, hint, is_name, listed
+from eventsnn._parameters import parameter_names, value_of, with_values
 from eventsnn._synapses import checked_size
 from eventsnn.connections import Connection
 from eventsnn.errors import ValidationError
@@ -271,6 +272,42 @@ class Network:
             f"{name}.weight": projection.connection.weight
             for name, projection in zip(self.projection_names, self.projections, strict=True)
         }
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """For `parameter` and `with_parameters`: ``"exc->inh.weight"``, ``"exc->inh.delay"``, ``"exc.tau_mem"`` ...
+
+        With named receptors there is one time constant for each, ``"exc.tau_syn[ampa]"``.
+        """
+        return tuple(parameter_names(self))
+
+    def parameter(self, name: str) -> NDArray[np.floating]:
+        """A copy of one parameter, in the shape it was given in: of shape () if it is shared.
+
+        Raises
+        ------
+        ValidationError
+            There is no such name among `parameter_names`.
+        """
+        return value_of("Network.parameter", self, name)
+
+    def with_parameters(self, values: Mapping[str, ArrayLike]) -> Network:
+        """The same network with some parameters replaced, shapes unchanged; weights keep their dtype.
+
+        Raises
+        ------
+        ValidationError
+            Unknown names, other shapes, values that the connection or neuron does not take.
+
+        Examples
+        --------
+        >>> from eventsnn import LIF, Dense, Network, Population, Projection
+        >>> cells = {"a": Population(LIF(tau_mem=20e-3, tau_syn=5e-3), 1)}
+        >>> network = Network({"in": 2}, cells, [Projection("in", "a", Dense([[1.0], [2.0]]))])
+        >>> network.with_parameters({"a.tau_mem": 10e-3, "in->a.weight": [[3.0], [4.0]]}).parameter("a.tau_mem")
+        array(0.01)
+        """
+        return with_values("Network.with_parameters", self, values)
 
     # -- the graph -------------------------------------------------------------------------------------------------
 

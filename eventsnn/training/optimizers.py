@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,10 +105,19 @@ class Adam(Optimizer):
 
 
 class OptimizerState:
-    """The running state of an optimiser for a set of parameter arrays, which it updates in place."""
+    """The running state of an optimiser for a set of parameter arrays, which it updates in place.
 
-    def __init__(self, optimizer: Optimizer, parameters: dict[str, NDArray[np.floating]]) -> None:
+    rates : by name of an array, a factor on the learning rate; 1 where it is not named
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        parameters: dict[str, NDArray[np.floating]],
+        rates: Mapping[str, float] | None = None,
+    ) -> None:
         self.optimizer = optimizer
+        self.rates = dict.fromkeys(parameters, 1.0) | dict(rates or {})
         self.step_count = 0
         self.slots = {
             name: {slot: np.zeros(array.size, array.dtype) for slot in optimizer.slots}
@@ -131,7 +141,13 @@ class OptimizerState:
         def work(piece: tuple[str, tuple[int, int]]) -> None:
             name, span = piece
             self.optimizer.update(
-                self._flat[name], gradients[name], self.slots[name], rate, self.step_count, scale, span
+                self._flat[name],
+                gradients[name],
+                self.slots[name],
+                rate * self.rates[name],
+                self.step_count,
+                scale,
+                span,
             )
 
         pool.map(work, self._pieces)

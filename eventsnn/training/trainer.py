@@ -4,32 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, is_voltage_loss, require_chain
-from eventsnn.gradients.first_spike import (
-    BlockGradient,
-    BlockOutcome,
-    block_events,
-    check_targets,
-    require_first_spike,
-)
+from eventsnn.gradients.chain import VoltageLoss, is_voltage_loss
+from eventsnn.gradients.first_spike import BlockOutcome, block_events
+from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
+from eventsnn.training.models import FirstSpikeModel, model_of
 from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -39,14 +33,15 @@ __all__ = ["Trainer"]
 
 
 class Trainer:
-    """Train a chain: first-spike layers, layers without a limit on spikes, and a readout.
+    """Train a network: chains of first-spike layers, of layers without a limit on spikes, and any `Network`.
 
     Exact gradients: in closed form where every neuron fires at most once, by EventProp otherwise.
 
     Parameters
     ----------
-    network : Sequential; the trainer works on a copy (`Trainer.network`) in the dtype of the weights
-    loss : a loss on first spike times, or on the potentials of a readout (`LI`) as the last layer
+    network : Sequential, or Network with one input; the trainer works on a copy (`Trainer.network`), a Sequential in
+        the dtype of its weights, a Network in float64
+    loss : a loss on the first spike times of the output, or on its potentials if it is a readout (`LI`)
     optimizer : `SGD` or `Adam`
     seed : int or numpy SeedSequence; order of the samples and noise, nothing else
     schedule : factor on the learning rate, follows the batches
@@ -58,6 +53,10 @@ class Trainer:
     time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times
     input_dropout : probability that an input spike is left out in training
     t_max : end of every simulation, in the unit of the times; losses on potentials look at them until then
+    output : population of a Network that the loss looks at; default: the last one
+    learn : what a Network learns, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by
+        kind (weight, delay, tau_mem, tau_syn) or by name as in `Network.parameter_names`; default: weights. The rate of
+        a delay is in units of the synaptic time constant that it leads to, that of a time constant is relative.
     n_threads : threads over blocks of samples; does not change a single bit of the result
 
     Examples
@@ -80,6 +79,8 @@ class Trainer:
         time_noise: float = 0.0,
         input_dropout: float = 0.0,
         t_max: float = np.inf,
+        output: str | None = None,
+        learn: Mapping[str, float] | None = None,
         n_threads: int = 1,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -93,20 +94,18 @@ class Trainer:
             raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
         if not t_max > 0:
             raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
-        first_spike = isinstance(network, Sequential) and all(layer.fires_once for layer in network.layers)
-        self._by_eventprop = t_max < np.inf or not first_spike
-        if self._by_eventprop:
-            require_chain(network, loss)
-            if max_dw_norm is not None:
-                raise ValidationError(
-                    "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
-                    "the gradients of EventProp"
-                )
-            if isinstance(silent, WeightBumping) and is_voltage_loss(loss):
+        self._model = model_of(network, loss, float(t_max), output=output, learn=learn)
+        by_eventprop = not isinstance(self._model, FirstSpikeModel)
+        if by_eventprop and max_dw_norm is not None:
+            raise ValidationError(
+                "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
+                "the gradients of EventProp"
+            )
+        if isinstance(silent, WeightBumping):
+            if not isinstance(network, Sequential):
+                raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
+            if is_voltage_loss(loss):
                 raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
-        else:
-            require_first_spike(network)
-        self.network = network.astype(network.weights[0].dtype)
         self.loss = loss
         self.schedule = schedule or Constant()
         self.silent = silent
@@ -118,18 +117,21 @@ class Trainer:
         self.t_max = float(t_max)
         self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
-        self._optimizer = OptimizerState(optimizer, self.network.parameters())
+        self._optimizer = OptimizerState(optimizer, self._model.arrays, self._model.rates)
         self._rng = np.random.Generator(np.random.PCG64(seed))
-        self._silent_state = silent.start([layer.n_neurons for layer in network.layers]) if silent else {}
+        arrays = self._model.arrays
+        self._silent_state = silent.start([*self._model.hidden_sizes, self._model.n_outputs]) if silent else {}
         n_blocks = len(sample_blocks(batch_size))
-        self._gradients = {name: np.zeros((n_blocks, w.size), w.dtype) for name, w in self.network.parameters().items()}
-        self._blocks = [self._block(k) for k in range(n_blocks)]
+        self._gradients = {name: np.zeros((n_blocks, w.size), w.dtype) for name, w in arrays.items()}
+        self._blocks = [
+            self._model.block({name: self._gradients[name][k].reshape(w.shape) for name, w in arrays.items()})
+            for k in range(n_blocks)
+        ]
 
-    def _block(self, k: int) -> Any:
-        gradients = [self._gradients[name][k].reshape(w.shape) for name, w in self.network.parameters().items()]
-        if self._by_eventprop:
-            return ChainGradient(self.network, gradients, self.loss, self.t_max)
-        return BlockGradient(self.network, gradients)
+    @property
+    def network(self) -> Sequential | Network:
+        """The network with the present parameters."""
+        return self._model.network
 
     @property
     def epoch(self) -> int:
@@ -165,11 +167,9 @@ class Trainer:
         KeyboardInterrupt
             Ctrl-C in the middle of an epoch: the trainer is back at the end of the last finished one.
         """
-        check_inputs(self.network, train.spikes)
-        check_targets(self.network, train.spikes, train.labels)
+        self._model.check(train.spikes, train.labels)
         if valid is not None and len(valid.labels):
-            check_inputs(self.network, valid.spikes)
-            check_targets(self.network, valid.spikes, valid.labels)
+            self._model.check(valid.spikes, valid.labels)
         else:
             valid = None
         with BlockPool(self.n_threads) as pool:
@@ -212,7 +212,7 @@ class Trainer:
             train_seconds = time.perf_counter() - started
             result = self._evaluate(valid, pool) if valid is not None else None
             bar.finish(result.accuracy if result else None)
-        n_hidden = sum(layer.n_neurons for layer in self.network.layers[:-1])
+        n_hidden = sum(self._model.hidden_sizes)
         return EpochMetrics(
             epoch=self.epoch + 1,
             train_loss=loss_sum / labels.size,
@@ -255,27 +255,28 @@ class Trainer:
         counts = zip(*(o.silent_counts for o in outcomes), strict=True)
         fractions = [np.sum(layer, axis=0) / chosen.size for layer in counts]
         bumped = None
-        frozen: list[NDArray[np.floating]] = []
+        weights, frozen = list(self._model.arrays.values()), []
         if isinstance(self.silent, WeightBumping):
-            bumped = self.silent.bump(self._silent_state, fractions, self.network.weights)
+            bumped = self.silent.bump(self._silent_state, fractions, weights)
             if bumped is not None:
                 names = list(self._gradients)
                 for name in names[bumped:]:
                     self._gradients[name][:] = 0.0
-                frozen = [w.copy() for w in self.network.weights[bumped:]]
+                frozen = [w.copy() for w in weights[bumped:]]
         elif isinstance(self.silent, SilentHinge):
             for layer, fraction in enumerate(fractions[:-1]):
                 self.silent.observe(self._silent_state, layer, fraction)
         self._optimizer.step(self._gradients, factor, 1.0 / chosen.size, pool)
         if bumped is not None:
-            for weight, kept in zip(self.network.weights[bumped:], frozen, strict=True):
+            for weight, kept in zip(weights[bumped:], frozen, strict=True):
                 weight[:] = kept
+        self._model.refresh(self._blocks)
         return outcomes, bumped is not None
 
     def _hinge(self) -> tuple[list[tuple[NDArray[np.bool_], float]] | None, float]:
         if not isinstance(self.silent, SilentHinge):
             return None, 0.0
-        n_hidden = len(self.network.layers) - 1
+        n_hidden = len(self._model.hidden_sizes)
         hidden = [(self.silent.wanted(self._silent_state, k), self.silent.strength) for k in range(n_hidden)]
         return hidden, self.silent.output_strength
 
@@ -292,7 +293,7 @@ class Trainer:
         return [draws[ends[start] : ends[stop]] for start, stop in blocks]
 
     def _require_finite(self, loss_sum: float) -> None:
-        bad = [name for name, w in self.network.parameters().items() if not np.isfinite(w).all()]
+        bad = [name for name, w in self._model.arrays.items() if not np.isfinite(w).all()]
         if bad or not math.isfinite(loss_sum):
             raise SimulationError(
                 f"epoch {self.epoch + 1}: training diverged ({'weights of ' + ', '.join(bad) if bad else 'the loss'} "
@@ -303,44 +304,22 @@ class Trainer:
 
     def predict(self, spikes: Spikes) -> Predictions:
         """Class of every sample, and what the loss looks at: first spike times or values of the readout."""
-        check_inputs(self.network, spikes)
+        self._model.check(spikes)
         with BlockPool(self.n_threads) as pool:
-            outputs = self._outputs(spikes, pool)
-        return Predictions(self._classes(outputs), outputs)
+            outputs = self._model.outputs(spikes, pool)
+        return Predictions(self._model.classes(outputs), outputs)
 
     def evaluate(self, split: Any) -> Metrics:
         """Mean loss and accuracy on labelled spikes."""
-        check_inputs(self.network, split.spikes)
-        check_targets(self.network, split.spikes, split.labels)
+        self._model.check(split.spikes, split.labels)
         with BlockPool(self.n_threads) as pool:
             return self._evaluate(split, pool)
 
     def _evaluate(self, split: Any, pool: BlockPool) -> Metrics:
-        outputs = self._outputs(split.spikes, pool)
+        outputs = self._model.outputs(split.spikes, pool)
         labels = np.asarray(split.labels, dtype=np.int64)
-        loss: Any = self.loss
-        if is_voltage_loss(loss):
-            losses, _ = loss.value_and_grad(outputs, labels)
-        else:
-            losses, _ = loss.value_and_grad(outputs, labels, self.network.layers[-1].neuron.tau_syn)
-        predicted = self._classes(outputs)
+        losses, predicted = self._model.losses(outputs, labels), self._model.classes(outputs)
         return Metrics(float(losses.mean()), float((predicted == labels).mean()), int((predicted < 0).sum()))
-
-    def _outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
-        if not self._by_eventprop:
-            return first_spike_times(self.network, spikes, pool)
-        source, blocks = input_events(spikes), sample_blocks(spikes.n_samples)
-
-        def work(block: tuple[int, int]) -> NDArray[np.float64]:
-            chain = ChainGradient(self.network, [], self.loss, self.t_max, keep_trace=False)
-            return chain.outputs(slice_events(source, *block), block[0]).copy()
-
-        found = pool.map(work, blocks)
-        return np.concatenate(found) if found else np.empty((0, self.network.n_outputs))
-
-    def _classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
-        loss: Any = self.loss
-        return loss.predictions(outputs) if is_voltage_loss(loss) else decode_first_spike(outputs)
 
     # -- state ------------------------------------------------------------------------------------------------
 
@@ -351,7 +330,7 @@ class Trainer:
             for key, value in self._silent_state.items()
         }
         return {
-            "weights": {name: w.copy() for name, w in self.network.parameters().items()},
+            "weights": {name: w.copy() for name, w in self._model.arrays.items()},
             "optimizer": self._optimizer.state_dict(),
             "random": self._rng.bit_generator.state,
             "silent": silent,
@@ -366,7 +345,7 @@ class Trainer:
         CheckpointError, ValidationError
             The state belongs to another network, optimiser or treatment of silent neurons.
         """
-        own = self.network.parameters()
+        own = self._model.arrays
         shapes = {name: np.shape(w) for name, w in state["weights"].items()}
         if shapes != {name: w.shape for name, w in own.items()}:
             raise ValidationError(
@@ -380,7 +359,8 @@ class Trainer:
             )
         self._optimizer.load_state_dict(state["optimizer"])
         for name, weight in own.items():
-            weight[:] = state["weights"][name]
+            weight[...] = state["weights"][name]
+        self._model.refresh(self._blocks)
         self._rng.bit_generator.state = state["random"]
         self._silent_state = {
             key: [np.array(a) for a in value] if isinstance(value, list) else value

@@ -1,0 +1,98 @@
+"""The parameters of a network by name, and the same network with other values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn._names import hint
+from eventsnn.connections import Dense, Sparse
+from eventsnn.errors import ValidationError
+
+if TYPE_CHECKING:
+    from eventsnn.graph import Network
+
+_OF_CONNECTIONS = ("weight", "delay")
+
+
+def parameter_names(network: Network) -> list[str]:
+    """``"exc->inh.weight"``, ``"exc->inh.delay"``, ``"exc.tau_mem"``, ``"exc.tau_syn[ampa]"`` and so on."""
+    names = [f"{name}.{key}" for name in network.projection_names for key in _OF_CONNECTIONS]
+    for name, population in network.populations.items():
+        neuron = population.neuron
+        for key in neuron.parameter_names():
+            if key == "tau_syn" and neuron.has_named_receptors:
+                names += [f"{name}.tau_syn[{receptor}]" for receptor in neuron.receptors]
+            else:
+                names.append(f"{name}.{key}")
+    return names
+
+
+def value_of(where: str, network: Network, name: str) -> NDArray[np.floating]:
+    """The value of a parameter, a copy; of shape () for a neuron parameter that all share."""
+    _require_known(where, network, name)
+    owner, _, key = name.rpartition(".")
+    if key in _OF_CONNECTIONS:
+        k = network.projection_names.index(owner)
+        return np.array(getattr(network.projections[k].connection, key))
+    neuron = network.populations[owner].neuron
+    field, receptor = _receptor_of(key)
+    value = getattr(neuron, field) if receptor is None else neuron.tau_syn[receptor]
+    return np.array(value, dtype=np.float64)
+
+
+def with_values(where: str, network: Network, values: Mapping[str, Any]) -> Network:
+    """The network with some parameters replaced; what is not named is shared with it."""
+    projections, populations = list(network.projections), dict(network.populations)
+    for name, given in values.items():
+        old = value_of(where, network, name)
+        array = np.asarray(given)
+        if array.shape != old.shape:
+            raise ValidationError(f"{where}: {name} must have shape {old.shape}, got {array.shape}")
+        owner, _, key = name.rpartition(".")
+        if key in _OF_CONNECTIONS:
+            k = network.projection_names.index(owner)
+            connection = _replaced(f"{where}: {name}", projections[k].connection, key, array)
+            projections[k] = replace(projections[k], connection=connection)
+            continue
+        neuron = populations[owner].neuron
+        field, receptor = _receptor_of(key)
+        value: Any = array if array.ndim else float(array)
+        if receptor is not None:
+            value = dict(neuron.tau_syn) | {receptor: value}
+        changed: Any = replace(neuron, **{field: value})  # type: ignore[type-var]
+        populations[owner] = replace(populations[owner], neuron=changed)
+    return replace(network, populations=populations, projections=tuple(projections))
+
+
+def _receptor_of(key: str) -> tuple[str, str | None]:
+    """Name of the field, and the receptor of ``tau_syn[receptor]``."""
+    field, bracket, receptor = key.partition("[")
+    return field, receptor[:-1] if bracket else None
+
+
+def _replaced(where: str, connection: Any, key: str, array: NDArray[Any]) -> Any:
+    """A connection with other weights or delays; its structure is shared."""
+    if not np.isfinite(array).all() or (key == "delay" and (array < 0).any()):
+        raise ValidationError(f"{where} must be finite" + (" and >= 0" if key == "delay" else ""))
+    dtype = connection.weight.dtype if key == "weight" else np.float64
+    if isinstance(connection, Dense):
+        arrays = {"weight": connection.weight, "delay": connection.delay} | {key: array.astype(dtype)}
+        return Dense(**arrays)
+    assert isinstance(connection, Sparse)
+    other = copy.copy(connection)
+    values = array.astype(dtype)
+    values.flags.writeable = key == "weight"
+    object.__setattr__(other, key, values)
+    return other
+
+
+def _require_known(where: str, network: Network, name: str) -> None:
+    known = parameter_names(network)
+    if name not in known:
+        raise ValidationError(f"{where}: no parameter {name!r}{hint(name, known)}")

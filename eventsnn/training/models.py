@@ -1,0 +1,257 @@
+"""What a `Trainer` trains: the arrays it changes, the blocks that give their gradients, and what the loss looks at.
+
+Three kinds of network, three ways to their exact gradient: chains of first-spike layers in closed form, other chains
+layer by layer by EventProp, everything else by EventProp over the events of `simulate`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn._validation import index_array
+from eventsnn.decoding import decode_first_spike
+from eventsnn.errors import ValidationError
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, is_voltage_loss, require_chain
+from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
+from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
+from eventsnn.graph import Network
+from eventsnn.kernels.constants import InputEvents
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import first_spike_times, slice_events
+from eventsnn.simulation.layers import input_events
+from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.spikes import Spikes
+from eventsnn.training.learnable import Learnable
+
+__all__ = ["FirstSpikeModel", "Model", "model_of"]
+
+ONLY_WEIGHTS = {"weight": 1.0}
+
+
+class Model(ABC):
+    """A network in training.
+
+    Attributes
+    ----------
+    arrays : by name, what the optimiser changes in place; call `refresh` afterwards
+    rates : by name, factor on the learning rate
+    hidden_sizes : neurons of every population that fires, without the output
+    """
+
+    arrays: dict[str, NDArray[np.floating]]
+    rates: dict[str, float]
+    hidden_sizes: list[int]
+
+    def __init__(self, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
+        self.loss, self.t_max = loss, t_max
+
+    @property
+    @abstractmethod
+    def network(self) -> Sequential | Network:
+        """The network with the present values."""
+
+    @property
+    @abstractmethod
+    def n_inputs(self) -> int:
+        """Channels of the input."""
+
+    @property
+    @abstractmethod
+    def n_outputs(self) -> int:
+        """Neurons of the output."""
+
+    @property
+    @abstractmethod
+    def tau_syn(self) -> Any:
+        """Synaptic time constant of the output: the unit of the losses on spike times."""
+
+    @abstractmethod
+    def block(self, gradients: dict[str, NDArray[np.floating]]) -> Any:
+        """Something whose `run` adds to `gradients`; see `BlockGradient.run`."""
+
+    @abstractmethod
+    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        """What the loss looks at, for every sample."""
+
+    def refresh(self, blocks: list[Any]) -> None:  # noqa: B027 - a chain's arrays are its weights themselves
+        """Take over the present values of `arrays`."""
+
+    def losses(self, outputs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Loss of every sample."""
+        loss: Any = self.loss
+        arguments = () if is_voltage_loss(loss) else (self.tau_syn,)
+        found: NDArray[np.float64] = loss.value_and_grad(outputs, labels, *arguments)[0]
+        return found
+
+    def classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Class of every sample, -1 where no output fired."""
+        loss: Any = self.loss
+        return loss.predictions(outputs) if is_voltage_loss(loss) else decode_first_spike(outputs)
+
+    def check(self, spikes: Spikes, labels: Any = None) -> None:
+        """Raise unless the data fit."""
+        if not isinstance(spikes, Spikes):
+            raise ValidationError(f"spikes: expected Spikes, got {type(spikes).__name__}")
+        if spikes.n_neurons != self.n_inputs:
+            raise ValidationError(
+                f"spikes: n_neurons={spikes.n_neurons}, but the network has {self.n_inputs} input channels"
+            )
+        if labels is None:
+            return
+        found = index_array("targets", labels, self.n_outputs, "number of outputs")
+        if found.size != spikes.n_samples:
+            raise ValidationError(f"targets: {found.size} labels for {spikes.n_samples} samples")
+        if found.size == 0:
+            raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
+
+
+class _OfChain(Model):
+    """A chain whose weights are learned."""
+
+    def __init__(self, network: Sequential, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
+        super().__init__(loss, t_max)
+        self._network = network.astype(network.weights[0].dtype)
+        self.arrays = self._network.parameters()
+        self.rates = dict.fromkeys(self.arrays, 1.0)
+        self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
+
+    @property
+    def network(self) -> Sequential:
+        return self._network
+
+    @property
+    def n_inputs(self) -> int:
+        return self._network.n_inputs
+
+    @property
+    def n_outputs(self) -> int:
+        return self._network.n_outputs
+
+    @property
+    def tau_syn(self) -> Any:
+        return self._network.layers[-1].neuron.tau_syn
+
+
+class FirstSpikeModel(_OfChain):
+    """Every neuron fires at most once: gradients in closed form."""
+
+    def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
+        """See `Model.block`."""
+        return BlockGradient(self._network, list(gradients.values()))
+
+    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        """See `Model.outputs`."""
+        return first_spike_times(self._network, spikes, pool)
+
+
+class _ChainModel(_OfChain):
+    """Gradients layer by layer by EventProp."""
+
+    def block(self, gradients: dict[str, NDArray[np.floating]]) -> ChainGradient:
+        return ChainGradient(self._network, list(gradients.values()), self.loss, self.t_max)
+
+    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        def work(events: InputEvents, first: int) -> NDArray[np.float64]:
+            chain = ChainGradient(self._network, [], self.loss, self.t_max, keep_trace=False)
+            return chain.outputs(events, first).copy()
+
+        return _by_block(work, spikes, pool, self.n_outputs)
+
+
+class _GraphModel(Model):
+    """Any network and parameter: gradients by EventProp over the events of `simulate`, in float64."""
+
+    def __init__(
+        self,
+        network: Network,
+        loss: TimeLoss | VoltageLoss,
+        t_max: float,
+        output: str | None,
+        learn: Mapping[str, float],
+    ) -> None:
+        super().__init__(loss, t_max)
+        self.output = next(reversed(list(network.populations))) if output is None else output
+        require_graph(network, loss, self.output, t_max)
+        self._learnable = Learnable(network, learn)
+        self.arrays, self.rates = self._learnable.arrays, self._learnable.rates
+        self._network = self._learnable.network()
+        self.hidden_sizes = [
+            population.n_neurons
+            for name, population in network.populations.items()
+            if population.can_spike and name != self.output
+        ]
+
+    @property
+    def network(self) -> Network:
+        return self._network
+
+    @property
+    def n_inputs(self) -> int:
+        return next(iter(self._network.inputs.values()))
+
+    @property
+    def n_outputs(self) -> int:
+        return self._network.populations[self.output].n_neurons
+
+    @property
+    def tau_syn(self) -> Any:
+        return self._network.populations[self.output].neuron.tau_syn
+
+    def block(self, gradients: dict[str, NDArray[np.floating]]) -> GraphGradient:
+        block = GraphGradient(self._network, self.loss, self.output, self.t_max, gradients)
+        block.put(self._network, self._learnable.scales())
+        return block
+
+    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        def work(events: InputEvents, first: int) -> NDArray[np.float64]:
+            return GraphGradient(self._network, self.loss, self.output, self.t_max, {}).outputs(events, first).copy()
+
+        return _by_block(work, spikes, pool, self.n_outputs)
+
+    def refresh(self, blocks: list[Any]) -> None:
+        self._network = self._learnable.network()
+        scales = self._learnable.scales()
+        for block in blocks:
+            block.put(self._network, scales)
+
+
+def _by_block(work: Any, spikes: Spikes, pool: BlockPool, n_outputs: int) -> NDArray[np.float64]:
+    source = input_events(spikes)
+    found = pool.map(lambda block: work(slice_events(source, *block), block[0]), sample_blocks(spikes.n_samples))
+    return np.concatenate(found) if found else np.empty((0, n_outputs))
+
+
+def model_of(
+    network: Sequential | Network,
+    loss: TimeLoss | VoltageLoss,
+    t_max: float,
+    *,
+    output: str | None = None,
+    learn: Mapping[str, float] | None = None,
+) -> Model:
+    """The model of a network, by the fastest way to its gradient.
+
+    Raises
+    ------
+    ValidationError
+        A loss that does not fit the output, or a network that cannot be trained.
+    """
+    if isinstance(network, Sequential):
+        if output is not None and output != network.layers[-1].name:
+            raise ValidationError(
+                f"Trainer.output: that of a Sequential is its last population, {network.layers[-1].name!r}, got "
+                f"{output!r}"
+            )
+        if learn is not None and dict(learn) != ONLY_WEIGHTS:
+            raise ValidationError("Trainer.learn: a Sequential learns its weights; give network.as_network()")
+        if t_max == np.inf and all(layer.fires_once for layer in network.layers):
+            require_first_spike(network)
+            return FirstSpikeModel(network, loss, t_max)
+        require_chain(network, loss)
+        return _ChainModel(network, loss, t_max)
+    return _GraphModel(network, loss, t_max, output, ONLY_WEIGHTS if learn is None else learn)
