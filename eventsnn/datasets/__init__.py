@@ -2,6 +2,7 @@
 
 from eventsnn.datasets.bars import load_bars
 from eventsnn.datasets.base import Dataset, Split
+from eventsnn.datasets.delayed_match import load_delayed_match
 from eventsnn.datasets.files import data_path
 from eventsnn.datasets.mnist import load_mnist
 from eventsnn.datasets.xor import load_xor
@@ -13,6 +14,7 @@ __all__ = [
     "data_path",
     "generate_yin_yang",
     "load_bars",
+    "load_delayed_match",
     "load_mnist",
     "load_xor",
     "load_yin_yang",

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsnn.connections import Dense
-from eventsnn.datasets import Dataset, load_bars, load_mnist, load_xor, load_yin_yang
+from eventsnn.datasets import Dataset, load_bars, load_delayed_match, load_mnist, load_xor, load_yin_yang
 from eventsnn.experiments.schema import Config, WeightInit
+from eventsnn.graph import Network, Population, Projection
 from eventsnn.network import Sequential
 from eventsnn.neurons import LI, LIF
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 __all__ = ["build_dataset", "build_loss", "build_network", "build_optimizer", "build_schedule", "build_silent"]
 __all__ += ["build_trainer", "n_threads"]
+
+
+#: what the sections of training.learn are called in `Trainer`
+_KINDS = {"weights": "weight", "delays": "delay", "tau_mem": "tau_mem", "tau_syn": "tau_syn"}
 
 
 def build_dataset(config: Config) -> Dataset:
@@ -32,15 +37,17 @@ def build_dataset(config: Config) -> Dataset:
             return load_xor(**options)
         case "bars":
             return load_bars(**options)
+        case "delayed_match":
+            return load_delayed_match(**options)
         case "mnist":
             return load_mnist(28, **options)
         case "mnist_16x16":
             return load_mnist(16, **options)
 
 
-def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential:
+def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential | Network:
     """The network with its initial weights, drawn from a stream of the seed that nothing else uses."""
-    network = config.network
+    network, learn = config.network, config.training.learn
     hidden = LIF(
         tau_mem=network.tau_mem,
         tau_syn=network.tau_syn,
@@ -56,16 +63,37 @@ def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential:
     sizes = [n_inputs, *network.hidden, n_outputs]
     parts: list[Dense | LIF | LI] = []
     for n_pre, n_post, init in zip(sizes[:-1], sizes[1:], _inits(config), strict=True):
-        by_fan_in = init.scale == "fan_in"
-        mean = init.mean / n_pre if by_fan_in else init.mean
-        std = init.std / float(np.sqrt(n_pre)) if by_fan_in else init.std
-        weight = Dense.normal(n_pre, n_post, mean=mean, std=std, rng=rng).weight
-        parts += [Dense(weight.astype(config.training.dtype)), hidden]
+        parts += [_dense(n_pre, n_post, init, rng, config.training.dtype), hidden]
     parts[-1] = output
-    return Sequential(parts)
+    chain = Sequential(parts)
+    if not config.is_graph:
+        return chain
+    graph = chain.as_network()
+    populations, projections = dict(graph.populations), list(graph.projections)
+    for name, population in graph.populations.items():
+        if name == chain.layers[-1].name:
+            continue
+        n = population.n_neurons
+        own: dict[str, Any] = {
+            key: np.full(n, getattr(network, key)) for key in ("tau_mem", "tau_syn") if getattr(learn, key) > 0
+        }
+        populations[name] = Population(replace(hidden, **own), n)
+        if network.recurrent is not None:
+            loop = _dense(n, n, network.recurrent, rng, config.training.dtype)
+            if network.recurrent.delay[1] > 0:
+                loop = Dense(loop.weight, rng.uniform(*network.recurrent.delay, size=(n, 1)))
+            projections.append(Projection(name, name, loop))
+    return Network(graph.inputs, populations, tuple(projections))
 
 
-def build_trainer(config: Config, network: Sequential, *, threads: int | None = None) -> Trainer:
+def _dense(n_pre: int, n_post: int, init: WeightInit, rng: np.random.Generator, dtype: str) -> Dense:
+    by_fan_in = init.scale == "fan_in"
+    mean = init.mean / n_pre if by_fan_in else init.mean
+    std = init.std / float(np.sqrt(n_pre)) if by_fan_in else init.std
+    return Dense(Dense.normal(n_pre, n_post, mean=mean, std=std, rng=rng).weight.astype(dtype))
+
+
+def build_trainer(config: Config, network: Sequential | Network, *, threads: int | None = None) -> Trainer:
     """The trainer of a network, at epoch 0; its random stream is independent of the initial weights."""
     from eventsnn.training.trainer import Trainer
 
@@ -83,6 +111,7 @@ def build_trainer(config: Config, network: Sequential, *, threads: int | None = 
         time_noise=training.time_noise * config.network.tau_syn,
         input_dropout=training.input_dropout,
         t_max=np.inf if config.network.t_max is None else config.network.t_max,
+        learn={_KINDS[key]: rate for key, rate in training.learn.model_dump().items()} if config.is_graph else None,
         n_threads=n_threads(config) if threads is None else threads,
     )
 
@@ -90,7 +119,7 @@ def build_trainer(config: Config, network: Sequential, *, threads: int | None = 
 def build_loss(config: Config) -> Any:
     """The loss on first spike times or potentials."""
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
-    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy
+    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy, VoltageCrossEntropy
 
     loss = config.training.loss
     if loss.name == "max_voltage":
@@ -98,6 +127,8 @@ def build_loss(config: Config) -> Any:
     if loss.name == "mean_voltage":
         assert config.network.t_max is not None  # see the schema
         return IntegralCrossEntropy(scale=loss.scale / config.network.t_max)
+    if loss.name == "voltage_at":
+        return VoltageCrossEntropy(loss.times, scale=loss.scale)
     kinds = {
         "cross_entropy": FirstSpikeCrossEntropy,
         "mse": FirstSpikeMSE,

@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from eventsnn.plotting.report import write_report
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
     from eventsnn.plotting.traces import plot_traces
-    from eventsnn.plotting.weights import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
+    from eventsnn.plotting.weights import (
+        plot_delay_histograms,
+        plot_receptive_fields,
+        plot_weight_histograms,
+        plot_weight_matrices,
+    )
     from eventsnn.plotting.yin_yang import (
         plot_yin_yang_hidden_times,
         plot_yin_yang_map,
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_confusion_matrix",
+    "plot_delay_histograms",
     "plot_history",
     "plot_intervals",
     "plot_raster",
@@ -45,6 +51,7 @@ __all__ = [
 
 _HOMES = {
     "plot_confusion_matrix": "classification",
+    "plot_delay_histograms": "weights",
     "plot_history": "history",
     "plot_intervals": "activity",
     "plot_raster": "spikes",

@@ -14,17 +14,23 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn._validation import number
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import EventSNNError, ValidationError
+from eventsnn.network import Sequential
 from eventsnn.plotting.classification import plot_confusion_matrix
 from eventsnn.plotting.history import plot_history
 from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
-from eventsnn.plotting.style import check_index
+from eventsnn.plotting.style import check_index, graph_of
 from eventsnn.plotting.traces import plot_traces
-from eventsnn.plotting.weights import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
+from eventsnn.plotting.weights import (
+    plot_delay_histograms,
+    plot_receptive_fields,
+    plot_weight_histograms,
+    plot_weight_matrices,
+)
 from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang_map, plot_yin_yang_output_times
 from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
 
 if TYPE_CHECKING:
-    from eventsnn.network import Sequential
+    from eventsnn.graph import Network, Population
     from eventsnn.simulation import Result
     from eventsnn.spikes import Spikes
 
@@ -59,7 +65,7 @@ class _TestedData(Protocol):
 
 def write_report(
     folder: Path,
-    network: Sequential,
+    network: Sequential | Network,
     dataset: _TestedData,
     history: Sequence[Mapping[str, Any] | Any],
     *,
@@ -111,7 +117,7 @@ def write_report(
     if len(dataset.test) == 0:
         raise ValidationError("write_report.dataset: the test part is empty")
     check_index("write_report.sample", sample, len(dataset.test), "n_test")
-    if predictions is None and not network.layers[-1].can_spike:
+    if predictions is None and not _output_of(network)[1].can_spike:
         raise ValidationError("write_report.predictions: needed, the outputs of this network do not fire")
     labels = None if predictions is None else np.asarray(predictions)
     report = _Report(network, dataset, history, encoding, sample, t_max, labels, n_threads)
@@ -137,14 +143,15 @@ class _Report:
     """What the pictures share; simulations run when first needed."""
 
     def __init__(
-        self, network: Sequential, dataset: _TestedData, history: Sequence[Any], encoding: Mapping[str, Any] | None,
-        sample: int, t_max: float, predictions: NDArray[np.int64] | None, n_threads: int,
+        self, network: Sequential | Network, dataset: _TestedData, history: Sequence[Any],
+        encoding: Mapping[str, Any] | None, sample: int, t_max: float, predictions: NDArray[np.int64] | None,
+        n_threads: int,
     ) -> None:  # fmt: skip
         self.t_max, self.predictions = t_max, predictions
         self.network, self.dataset, self.history = network, dataset, history
         self.sample, self.n_threads = sample, n_threads
         self.plane: FirstTimes | None = None
-        if dataset.name == "yin_yang" and encoding is not None and network.layers[-1].can_spike:
+        if dataset.name == "yin_yang" and encoding is not None and self.fires and isinstance(network, Sequential):
             self.plane = _plane(network, encoding, n_threads)
 
     def pictures(self) -> list[tuple[str, Callable[[Path], Any]]]:
@@ -158,9 +165,11 @@ class _Report:
             ("weight_histograms", lambda path: plot_weight_histograms(network, title=name, path=path)),
             ("weight_matrices", lambda path: plot_weight_matrices(network, title=name, path=path)),
         ]
-        if network.n_inputs >= _MIN_PIXELS and math.isqrt(network.n_inputs) ** 2 == network.n_inputs:
+        if any(projection.connection.has_delay for projection in graph_of(network).projections):
+            pictures.append(("delay_histograms", lambda path: plot_delay_histograms(network, title=name, path=path)))
+        if isinstance(network, Sequential) and _is_image(network.n_inputs):
             pictures.append(("receptive_fields", lambda path: plot_receptive_fields(network, title=name, path=path)))
-        if network.layers[-1].can_spike:
+        if self.fires:
             pictures.append(("sorted_output_times", self.sorted_output_times))
         pictures += [("raster", self.raster), ("traces", self.traces)]
         if self.plane is not None:
@@ -173,12 +182,17 @@ class _Report:
 
     @property
     def output(self) -> str:
-        return self.network.layers[-1].name
+        return _output_of(self.network)[0]
+
+    @property
+    def fires(self) -> bool:
+        """Whether the output has spikes to show."""
+        return _output_of(self.network)[1].can_spike
 
     @property
     def tau_syn(self) -> float:
         """Unit of times, of the last population; its median where the neurons differ."""
-        return float(np.median(self.network.layers[-1].neuron.tau_syn))
+        return float(np.median(_output_of(self.network)[1].neuron.tau_syn))
 
     @cached_property
     def test_times(self) -> NDArray[np.float64]:
@@ -216,10 +230,11 @@ class _Report:
         label = int(self.dataset.test.labels[self.sample])
         names = self.dataset.class_names
         title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
-        if self.network.layers[-1].can_spike:
+        if self.fires:
             plot_raster(self.one, label=label, class_names=names, title=title, path=path)
         else:  # a readout has no spikes to draw
-            firing = ["input", *(layer.name for layer in self.network.layers if layer.can_spike)]
+            graph = graph_of(self.network)
+            firing = [*graph.inputs, *(name for name, own in graph.populations.items() if own.can_spike)]
             plot_raster(self.one, names=firing, title=title, path=path)
 
     def traces(self, path: Path) -> None:
@@ -243,7 +258,18 @@ class _Report:
 
     def yin_yang_hidden_times(self, path: Path) -> None:
         assert self.plane is not None
-        plot_yin_yang_hidden_times(self.plane, self.tau_syn, name=self.network.layers[0].name, path=path)
+        plot_yin_yang_hidden_times(
+            self.plane, self.tau_syn, name=next(iter(graph_of(self.network).populations)), path=path
+        )
+
+
+def _output_of(network: Sequential | Network) -> tuple[str, Population]:
+    """Name and population of the output, the last one."""
+    return list(graph_of(network).populations.items())[-1]
+
+
+def _is_image(n_inputs: int) -> bool:
+    return n_inputs >= _MIN_PIXELS and math.isqrt(n_inputs) ** 2 == n_inputs
 
 
 def _plane(network: Sequential, encoding: Mapping[str, Any], n_threads: int) -> FirstTimes:

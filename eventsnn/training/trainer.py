@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: Sequential,
+        network: Sequential | Network,
         loss: FirstSpikeLoss | VoltageLoss,
         optimizer: Optimizer,
         *,
