@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,10 @@ from eventsnn._names import hint
 from eventsnn.connections import Dense, Sparse
 from eventsnn.errors import ValidationError
 
-if TYPE_CHECKING:
-    from eventsnn.graph import Network
-
 _OF_CONNECTIONS = ("weight", "delay")
 
 
-def parameter_names(network: Network) -> list[str]:
+def parameter_names(network: Any) -> list[str]:
     """``"exc->inh.weight"``, ``"exc->inh.delay"``, ``"exc.tau_mem"``, ``"exc.tau_syn[ampa]"`` and so on."""
     names = [f"{name}.{key}" for name in network.projection_names for key in _OF_CONNECTIONS]
     for name, population in network.populations.items():
@@ -33,7 +30,7 @@ def parameter_names(network: Network) -> list[str]:
     return names
 
 
-def value_of(where: str, network: Network, name: str) -> NDArray[np.floating]:
+def value_of(where: str, network: Any, name: str) -> NDArray[np.floating]:
     """The value of a parameter, a copy; of shape () for a neuron parameter that all share."""
     _require_known(where, network, name)
     owner, _, key = name.rpartition(".")
@@ -46,7 +43,7 @@ def value_of(where: str, network: Network, name: str) -> NDArray[np.floating]:
     return np.array(value, dtype=np.float64)
 
 
-def with_values(where: str, network: Network, values: Mapping[str, Any]) -> Network:
+def with_values(where: str, network: Any, values: Mapping[str, Any]) -> Any:
     """The network with some parameters replaced; what is not named is shared with it."""
     projections, populations = list(network.projections), dict(network.populations)
     for name, given in values.items():
@@ -92,7 +89,7 @@ def _replaced(where: str, connection: Any, key: str, array: NDArray[Any]) -> Any
     return other
 
 
-def _require_known(where: str, network: Network, name: str) -> None:
+def _require_known(where: str, network: Any, name: str) -> None:
     known = parameter_names(network)
     if name not in known:
         raise ValidationError(f"{where}: no parameter {name!r}{hint(name, known)}")

@@ -15,6 +15,7 @@ ORDER = [
     {"_names", "_validation", "kernels"},
     {"_synapses"},
     {"spikes", "neurons", "connections"},
+    {"_parameters"},
     {"graph"},
     {"network", "encoding", "decoding", "sources"},
     {"simulation"},

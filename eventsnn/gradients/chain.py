@@ -176,8 +176,8 @@ def require_chain(network: Any, loss: Any) -> None:
     """Raise unless EventProp can train this chain with this loss."""
     if not isinstance(network, Sequential):
         raise ValidationError(
-            f"Trainer: needs a Sequential, got {type(network).__name__}; gradients of any other network come from "
-            "eventsnn.gradients.eventprop"
+            f"needs a Sequential, got {type(network).__name__}; gradients of any other network come from "
+            "eventsnn.eventprop"
         )
     last = network.layers[-1]
     if is_voltage_loss(loss) == last.can_spike:
@@ -189,17 +189,17 @@ def require_chain(network: Any, loss: Any) -> None:
         if layer.connection.has_delay:
             raise ValidationError(
                 f"Trainer: the connection to population {layer.name!r} has delays, which are not trained layer by "
-                "layer; gradients of such a network come from eventsnn.gradients.eventprop"
+                "layer; give network.as_network()"
             )
         if not isinstance(layer.neuron, LIF):
             continue
         if not layer.neuron.starts_below_threshold:
             raise ValidationError(
                 f"Trainer: neurons must start below threshold: population {layer.name!r} has "
-                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}"
+                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}; give network.as_network()"
             )
         if layer.neuron.max_spikes != 1 and not is_uniform(layer.neuron):
             raise ValidationError(
                 f"Trainer: population {layer.name!r} fires more than once and has a bias current, a refractory time "
-                "or parameters per neuron; gradients of such a network come from eventsnn.gradients.eventprop"
+                "or parameters per neuron, which are not trained layer by layer; give network.as_network()"
             )

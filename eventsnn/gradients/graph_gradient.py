@@ -128,10 +128,8 @@ class GraphGradient:
             wanted += (values if wanted.shape == values.shape else values.sum()) * self.scales.get(name, 1.0)
 
 
-def require_graph(network: Any, loss: Any, output: str, t_max: float) -> None:
+def require_graph(network: Network, loss: Any, output: str, t_max: float) -> None:
     """Raise unless EventProp can train this network with a loss on this population."""
-    if not isinstance(network, Network):
-        raise ValidationError(f"Trainer: needs a Sequential or a Network, got {type(network).__name__}")
     if len(network.inputs) != 1:
         raise ValidationError(
             f"Trainer: needs a network with one input, got {list(network.inputs)}; gradients of any network come from "

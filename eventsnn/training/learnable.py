@@ -55,7 +55,7 @@ class Learnable:
                 value = value / self._units[name]
             elif _kind(name) != "weight":
                 value = np.log(value)
-            self.arrays[name] = value
+            self.arrays[name] = np.array(value)  # arithmetic on one of shape () has made a scalar
 
     def network(self) -> Network:
         """The network with the present values; delays that an update made negative are set to 0 first."""

@@ -175,7 +175,9 @@ class _GraphModel(Model):
         learn: Mapping[str, float],
     ) -> None:
         super().__init__(loss, t_max)
-        self.output = next(reversed(list(network.populations))) if output is None else output
+        if not isinstance(network, Network):
+            raise ValidationError(f"Trainer: needs a Sequential or a Network, got {type(network).__name__}")
+        self.output = list(network.populations)[-1] if output is None else output
         require_graph(network, loss, self.output, t_max)
         self._learnable = Learnable(network, learn)
         self.arrays, self.rates = self._learnable.arrays, self._learnable.rates

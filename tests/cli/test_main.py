@@ -79,6 +79,7 @@ def test_configs_lists_the_builtin_ones(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == [
         "bars",
+        "delayed_match",
         "mnist",
         "mnist_16x16",
         "mnist_eventprop",

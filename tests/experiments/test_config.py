@@ -36,7 +36,7 @@ def changed(old, new):
     return BASE.replace(old, new)
 
 
-BUILT_IN = ["bars", "mnist", "mnist_16x16", "mnist_eventprop", "xor", "yin_yang", "yin_yang_eventprop"]
+BUILT_IN = ["bars", "delayed_match", "mnist", "mnist_16x16", "mnist_eventprop", "xor", "yin_yang", "yin_yang_eventprop"]
 
 
 # -- what is right ------------------------------------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_load_config_lists_several_mistakes(tmp_path):
         ("yin-yang.yaml", "no such file (did you mean 'yin_yang'?)"),
         (
             "missing/zzz.yaml",
-            "no such file; built-in configurations: bars, mnist, mnist_16x16, mnist_eventprop, xor, yin_yang",
+            "no such file; built-in configurations: bars, delayed_match, mnist, mnist_16x16, mnist_eventprop, xor",
         ),
         ("", "is a folder"),
         ("a\x00b", "cannot be read"),
