@@ -1,11 +1,11 @@
-"""`check_eventprop`: the gradients of EventProp against central differences of the simulation, side by side."""
+"""`check_eventprop`: the gradients of EventProp against central differences, both numbers side by side."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from eventsnn._names import hint
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.check import GradientEntry, GradientReport, drawn, with_errors
-from eventsnn.gradients.differences import CENTRAL, FLOAT64_STEP, ONE_SIDED
+from eventsnn.gradients.check import GradientEntry, GradientReport, check_precision, drawn, with_errors
+from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, difference, high_step
 from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.gradients.eventprop_sums import EventPropGradients
+from eventsnn.gradients.loss_check import check_loss
+from eventsnn.gradients.recorded_spikes import LossTerms, RecordedRun, parameter_table
 from eventsnn.graph import Network, Population
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import simulate
@@ -27,6 +29,12 @@ __all__ = ["check_eventprop"]
 
 #: parameters that cannot be negative: at 0 the difference is one-sided
 _NOT_NEGATIVE = ("delay", "t_refrac", "times")
+#: what a loss returns behind its value
+_DERIVATIVES = ("d_times", "d_v")
+#: precision "auto" computes everything in high precision up to so many events to be computed (a few seconds)
+SMALL = 60_000
+#: tolerance in high precision where none is given: of a gradient in float64
+HIGH_TOLERANCE = 1e-9
 
 
 def check_eventprop(
@@ -37,11 +45,13 @@ def check_eventprop(
     *,
     parameters: Sequence[str] | None = None,
     n_entries: int | None = None,
+    precision: Literal["auto", "float64", "high"] = "auto",
+    digits: int = 40,
     rng: int | np.random.Generator | None = None,
-    step: float = FLOAT64_STEP,
-    tolerance: float = 1e-5,
+    step: float | None = None,
+    tolerance: float | None = None,
 ) -> GradientReport:
-    """Compare `eventprop` with central differences of the loss, for a loss and a network of one's own.
+    """Compare `eventprop` with central differences, for a loss and a network of one's own.
 
     Parameters
     ----------
@@ -52,8 +62,16 @@ def check_eventprop(
         (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ... and ``"input.times"``.
         A delay or a neuron parameter that is shared is one entry.
     n_entries : look at so many entries of each array, drawn with `rng`; default all
-    step : relative step of the differences
-    tolerance : largest error, relative to the largest numeric entry of the array, with which the report passes
+    precision : "float64" simulates with the parameter moved and takes the difference of the loss; "high" solves the
+        recorded spikes again in `digits` decimal digits (mpmath) and takes differences of their times and of the
+        potentials that the loss looks at. "auto" takes "high" for small problems and, in larger ones, where float64
+        and the analytic value differ by more than `tolerance`.
+    digits : decimal digits of "high", >= 20
+    rng : seed or generator; needed when entries are drawn
+    step : of the differences, relative to the largest value of the array; default 6e-6 in float64 and 10^(-3/8 digits)
+        in high precision, both the best compromise of rounding and truncation
+    tolerance : largest error, relative to the largest numeric entry of the array, with which the report passes; default
+        1e-5 for entries in float64 and 1e-9 for those in high precision
 
     Returns
     -------
@@ -62,11 +80,28 @@ def check_eventprop(
     Raises
     ------
     ValidationError
-        Weights that are not float64, unknown parameters, entries to be drawn without a seed.
+        Weights that are not float64, unknown parameters, an unknown precision, a number out of range, entries to be
+        drawn without a seed.
+    SimulationError
+        In high precision a recorded spike does not lie where it was recorded: float64 has lost its digits (a long
+        chaotic run), or the spike grazes the threshold.
 
     Notes
     -----
-    In float64: about six digits. An entry whose step changed how often some neuron fires does not count and is marked.
+    "float64" has about six digits, and sees everything: the loss, its derivatives, the simulation. An entry whose step
+    changed how often some neuron fires does not count and is marked.
+
+    "high" has the digits of the gradient itself and more. It sums the loss's own derivatives times the differences of
+    spike times and potentials, so the loss needs no version for mpmath; what the loss gives as its derivatives is
+    compared by itself, in float64, as ``loss.d_times[name]`` and ``loss.d_v[name]`` in `GradientReport.loss_entries`,
+    with a tolerance not below 1e-5. There potentials count that the loss asks `Result.v` for, at the times that d_v
+    names. An entry does not count and is marked whose step changed the order of what a neuron meets (arrivals, its
+    spikes, the ends of its refractory times, potentials the loss looks at), or took away or added a spike. A spike that
+    the simulation missed is noticed where v is above threshold when something arrives or at the end; one between two
+    arrivals is not.
+
+    Cost: two simulations per entry, or two passes over the events, from the first on that the entry reaches, of some
+    ten microseconds each.
 
     Examples
     --------
@@ -77,8 +112,9 @@ def check_eventprop(
     >>> def sum_of_times(result):
     ...     times = result.spikes["output"].times
     ...     return times.sum(), {"output": np.ones(times.size)}
-    >>> check_eventprop(net, drive, sum_of_times).passed
-    True
+    >>> report = check_eventprop(net, drive, sum_of_times)
+    >>> report.passed, report.entries["input->output.weight"][0].error < 1e-12
+    (True, True)
     """
     graph = network.as_network() if isinstance(network, Sequential) else network
     if not isinstance(graph, Network):
@@ -86,42 +122,156 @@ def check_eventprop(
     for name, weight in graph.parameters().items():
         if weight.dtype != np.float64:
             raise ValidationError(f"check_eventprop: {name} is {weight.dtype}; differences need float64 weights")
-    number("check_eventprop.step", step, above=0)
-    number("check_eventprop.tolerance", tolerance, above=0)
+    check_precision("check_eventprop", precision, digits, n_entries)
+    if step is not None:
+        number("check_eventprop.step", step, above=0)
+    if tolerance is not None:
+        number("check_eventprop.tolerance", tolerance, above=0)
     if not callable(loss):
         raise ValidationError(f"check_eventprop.loss: must be a function of a Result, got {type(loss).__name__}")
     result = simulate(graph, spikes, t_max, progress=False)
-    inputs = {name: result.spikes[name] for name in graph.inputs}
-    outcome = loss(result)
-    analytic = _by_name(graph, eventprop(result, *outcome[1:]))
+    given = dict(zip(_DERIVATIVES, loss(result)[1:], strict=False))
+    analytic = _by_name(graph, eventprop(result, **given))
     names = list(analytic) if parameters is None else list(dict.fromkeys(parameters))
     for name in names:
         if name not in analytic:
             raise ValidationError(f"check_eventprop.parameters: no {name!r}{hint(name, analytic)}")
     generator = np.random.default_rng(rng) if rng is not None else None
-    counts = {name: own.counts() for name, own in result.spikes.items()}
-    entries: dict[str, list[GradientEntry]] = {}
-    for name in names:
-        values, moved = _values_of(graph, inputs, name)
-        scale = float(np.abs(values).max(initial=0.0)) or _unit(graph, name)
-        places = drawn("check_eventprop", name, np.argwhere(np.ones(values.shape)), n_entries, generator)
-        found = []
-        for index in places:
-            h = step * scale
-            one_sided = name.rpartition(".")[2] in _NOT_NEGATIVE and values[index] < h
-            numeric, changed = 0.0, False
-            for offset, coefficient in ONE_SIDED if one_sided else CENTRAL:
-                array = values.copy()
-                array[index] += offset * h
-                other_network, other_inputs = moved(array)
-                other = simulate(other_network, other_inputs, t_max, progress=False)
-                numeric += coefficient * float(loss(other)[0])
-                changed |= any((other.spikes[n].counts() != counts[n]).any() for n in counts)
-            found.append(
-                GradientEntry(name, index, float(analytic[name][index]), numeric / h, "float64", bool(changed))
-            )
-        entries[name] = with_errors(found)
-    return GradientReport(entries, tolerance)
+    terms = _terms(given)
+    places = {
+        name: drawn("check_eventprop", name, np.argwhere(np.ones(analytic[name].shape)), n_entries, generator)
+        for name in names
+    }
+
+    def compared(how: _Simulated | _Solved, chosen: Mapping[str, Sequence[Any]]) -> dict[str, list[GradientEntry]]:
+        relative = how.default_step if step is None else step
+        return {
+            name: [
+                GradientEntry(name, at, float(analytic[name][at]), *how.derivative(name, at, relative))
+                for at in indices
+            ]
+            for name, indices in chosen.items()
+        }
+
+    limit = tolerance or FLOAT64_TOLERANCE
+    n_high = sum(len(indices) for indices in places.values())
+    if precision == "high" or (precision == "auto" and 2 * n_high * _n_events(result) <= SMALL):
+        entries = compared(_Solved(result, terms, digits), places)
+    else:
+        entries, n_high = compared(_Simulated(result, loss), places), 0
+        if precision == "auto":
+            coarse = {
+                name: [k for k, e in enumerate(with_errors(own)) if e.changed or not e.error <= limit]
+                for name, own in entries.items()
+            }
+            n_high = sum(len(own) for own in coarse.values())
+            if n_high:
+                chosen = {name: [places[name][k] for k in own] for name, own in coarse.items()}
+                for name, finer in compared(_Solved(result, terms, digits), chosen).items():
+                    for k, entry in zip(coarse[name], finer, strict=True):
+                        entries[name][k] = entry
+    return GradientReport(
+        {name: with_errors(own) for name, own in entries.items()},
+        tolerance or (HIGH_TOLERANCE if n_high else FLOAT64_TOLERANCE),
+        float64_tolerance=limit if precision == "float64" else max(limit, FLOAT64_TOLERANCE),
+        loss_entries=check_loss(result, loss, terms, n_entries, generator) if n_high else {},
+    )
+
+
+def _terms(given: Mapping[str, Any]) -> LossTerms:
+    """What `eventprop` has accepted, as arrays."""
+    times, slopes = (
+        {name: np.asarray(own, dtype=np.float64) for name, own in (given.get(what) or {}).items()}
+        for what in ("d_times", "d_slopes")
+    )
+    return LossTerms(times, given.get("d_v") or {}, slopes)
+
+
+def _n_events(result: Result) -> int:
+    return result.n_synaptic_events + sum(own.n_events for own in result.spikes.values())
+
+
+class _Moved:
+    """The parameters of a run as arrays, and the runs after one entry has moved."""
+
+    def __init__(self, result: Result) -> None:
+        self.result, self.graph = result, result._graph
+        self.inputs = {name: result.spikes[name] for name in self.graph.inputs}
+
+    def values(self, name: str) -> tuple[NDArray[np.float64], Callable[..., Any], float]:
+        """The array, a function from others to (network, inputs), and the unit of a step."""
+        values, moved = _values_of(self.graph, self.inputs, name)
+        return values, moved, float(np.abs(values).max(initial=0.0)) or _unit(self.graph, name)
+
+
+class _Simulated(_Moved):
+    """Differences of the loss between simulations."""
+
+    default_step = FLOAT64_STEP
+
+    def __init__(self, result: Result, loss: Callable[[Result], tuple[Any, ...]]) -> None:
+        super().__init__(result)
+        self.loss = loss
+        self.counts = {name: own.counts() for name, own in result.spikes.items()}
+
+    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
+        """Difference quotient, its precision, and whether the step changed the spikes."""
+        values, moved, unit = self.values(name)
+        h = relative_step * unit
+
+        def loss_at(move: float) -> tuple[float, bool]:
+            array = values.copy()
+            array[index] += move
+            network, inputs = moved(array)
+            other = simulate(network, inputs, self.result.t_max, progress=False)
+            changed = any((other.spikes[n].counts() != own).any() for n, own in self.counts.items())
+            return float(self.loss(other)[0]), changed
+
+        total, changed = difference(loss_at, h, _is_one_sided(name, values[index], h))
+        return total / h, "float64", changed
+
+
+class _Solved(_Moved):
+    """Differences of spike times and potentials in high precision."""
+
+    def __init__(self, result: Result, terms: LossTerms, digits: int) -> None:
+        super().__init__(result)
+        self.run = RecordedRun(result, terms, digits)
+        self.default_step = high_step(digits)
+
+    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
+        """Difference quotient, its precision, and whether the step changed the spikes or an order that matters."""
+        values, moved, unit = self.values(name)
+        h = relative_step * unit
+        places, is_jump = self._places(name, index, values, moved, FLOAT64_STEP * unit)
+        if is_jump:
+            return 0.0, "high", True
+        total, changed = difference(
+            lambda move: self.run.change(places, move), h, _is_one_sided(name, values[index], h)
+        )
+        return float(total / h), "high", changed
+
+    def _places(
+        self, name: str, index: tuple[int, ...], values: NDArray[np.float64], moved: Callable[..., Any], move: float
+    ) -> tuple[dict[Any, NDArray[np.int64]], bool]:
+        """The numbers of the run that follow an entry one to one; and whether one jumps, such as a start potential."""
+        owner, _, key = name.rpartition(".")
+        if key == "times":  # `Spikes` may bring them into another order
+            return {("times", owner): np.array(index)}, False
+        array = values.copy()
+        array[index] += move
+        places: dict[Any, NDArray[np.int64]] = {}
+        is_jump = False
+        for where, column in parameter_table(self.result, *moved(array)).items():
+            change = column - self.run.table[where]
+            if change.any():
+                places[where] = np.flatnonzero(change)
+                is_jump |= bool((abs(change[places[where]] - move) > 1e-3 * move).any())
+        return places, is_jump
+
+
+def _is_one_sided(name: str, value: float, h: float) -> bool:
+    return name.rpartition(".")[2] in _NOT_NEGATIVE and bool(value < h)
 
 
 def _by_name(graph: Network, gradients: EventPropGradients) -> dict[str, NDArray[np.float64]]:
