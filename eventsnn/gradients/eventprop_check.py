@@ -30,7 +30,7 @@ __all__ = ["check_eventprop"]
 #: parameters that cannot be negative: at 0 the difference is one-sided
 _NOT_NEGATIVE = ("delay", "t_refrac", "times")
 #: what a loss returns behind its value
-_DERIVATIVES = ("d_times", "d_v")
+_DERIVATIVES = ("d_times", "d_v", "d_slopes")
 #: precision "auto" computes everything in high precision up to so many events to be computed (a few seconds)
 SMALL = 60_000
 #: tolerance in high precision where none is given: of a gradient in float64
@@ -57,7 +57,8 @@ def check_eventprop(
     ----------
     network : with float64 weights; it is not changed
     spikes, t_max : as for `simulate`
-    loss : takes the `Result` and returns (value, d_times) or (value, d_times, d_v), the last two as for `eventprop`
+    loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes),
+        all but the value as for `eventprop`
     parameters : names of the arrays to look at; default all. They are ``"pre->post.weight"`` and ``"pre->post.delay"``
         (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ... and ``"input.times"``.
         A delay or a neuron parameter that is shared is one entry.
@@ -130,7 +131,13 @@ def check_eventprop(
     if not callable(loss):
         raise ValidationError(f"check_eventprop.loss: must be a function of a Result, got {type(loss).__name__}")
     result = simulate(graph, spikes, t_max, progress=False)
-    given = dict(zip(_DERIVATIVES, loss(result)[1:], strict=False))
+    outcome = loss(result)
+    if not isinstance(outcome, (tuple, list)) or not 2 <= len(outcome) <= 1 + len(_DERIVATIVES):
+        raise ValidationError(
+            "check_eventprop.loss: must return (value, d_times), (value, d_times, d_v) or (value, d_times, d_v, "
+            f"d_slopes), got {f'{len(outcome)} items' if isinstance(outcome, (tuple, list)) else type(outcome).__name__}"
+        )
+    given = dict(zip(_DERIVATIVES, outcome[1:], strict=False))
     analytic = _by_name(graph, eventprop(result, **given))
     names = list(analytic) if parameters is None else list(dict.fromkeys(parameters))
     for name in names:
