@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -31,7 +31,8 @@ class GradientEntry:
     """One derivative: `analytic` from `loss_and_grad` or `eventprop`, `numeric` from differences in `precision`.
 
     changed: the step made or removed a spike, or moved one past an input of its neuron, where the derivative jumps;
-    the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array.
+    the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array, or to
+    least_scale, where `check_eventprop` has one: what lies below it is lost in rounding of larger numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GradientEntry:
     precision: str
     changed: bool
     error: float = math.nan
+    least_scale: float = 0.0
 
     def __str__(self) -> str:
         place = f"{self.name}[{', '.join(map(str, self.index))}]"
@@ -282,10 +284,10 @@ def with_errors(entries: list[GradientEntry]) -> list[GradientEntry]:
     largest: dict[str, float] = {}
     for e in entries:
         if not e.changed:
-            largest[e.name] = max(largest.get(e.name, 0.0), abs(e.numeric))
+            largest[e.name] = max(largest.get(e.name, 0.0), abs(e.numeric), e.least_scale)
     result = []
     for e in entries:
         difference, scale = abs(e.analytic - e.numeric), largest.get(e.name, 0.0)
         error = difference / scale if scale > 0 else (0.0 if difference == 0 else math.inf)
-        result.append(GradientEntry(e.name, e.index, e.analytic, e.numeric, e.precision, e.changed, error))
+        result.append(replace(e, error=error))
     return result

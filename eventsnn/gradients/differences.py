@@ -17,13 +17,14 @@ from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.spikes import Spikes
 
 __all__ = ["FLOAT64_STEP", "FLOAT64_TOLERANCE", "INPUT_TIMES", "Float64Difference", "HighPrecisionDifference"]
-__all__ += ["LossDifference", "difference", "high_step"]
+__all__ += ["ROUNDING", "LossDifference", "difference", "high_step"]
 
 INPUT_TIMES = "input_times"
 #: A difference (f(x + h) - f(x - h))/2h in float64 is best near h = eps^(1/3), here relative to the size of x.
 FLOAT64_STEP = 6e-6
-#: What differences in float64 can be asked for.
+#: What differences in float64 can be asked for, and the rounding of a loss.
 FLOAT64_TOLERANCE = 1e-5
+ROUNDING = 8.0 * float(np.finfo(float).eps)
 #: In `digits` digits the step 10^(-3/8 digits) leaves a quarter of the digits for the truncation: 1e-15 for 40.
 HIGH_STEP_SHARE = 0.375
 

@@ -8,17 +8,25 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import hint
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.check import GradientEntry, GradientReport, check_precision, drawn, with_errors
-from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, difference, high_step
+from eventsnn.gradients.differences import FLOAT64_TOLERANCE
 from eventsnn.gradients.eventprop_adjoint import eventprop
+from eventsnn.gradients.eventprop_differences import (
+    INITIAL,
+    NOT_NEGATIVE,
+    MovedArray,
+    RunDifference,
+    SimulatedDifference,
+    SolvedDifference,
+)
 from eventsnn.gradients.eventprop_sums import EventPropGradients
-from eventsnn.gradients.loss_check import check_loss
-from eventsnn.gradients.recorded_spikes import LossTerms, RecordedRun, parameter_table
+from eventsnn.gradients.loss_check import Loss, check_loss
+from eventsnn.gradients.recorded_spikes import LossTerms
 from eventsnn.graph import Network, Population
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import simulate
@@ -27,8 +35,8 @@ from eventsnn.spikes import Spikes
 
 __all__ = ["check_eventprop"]
 
-#: parameters that cannot be negative: at 0 the difference is one-sided
-_NOT_NEGATIVE = ("delay", "t_refrac", "times")
+Initial = Mapping[str, Mapping[str, ArrayLike]]
+
 #: what a loss returns behind its value
 _DERIVATIVES = ("d_times", "d_v", "d_slopes")
 #: precision "auto" computes everything in high precision up to so many events to be computed (a few seconds)
@@ -40,11 +48,12 @@ HIGH_TOLERANCE = 1e-9
 def check_eventprop(
     network: Sequential | Network,
     spikes: Mapping[str, Spikes] | Spikes,
-    loss: Callable[[Result], tuple[Any, ...]],
+    loss: Loss,
     t_max: float = np.inf,
     *,
     parameters: Sequence[str] | None = None,
     n_entries: int | None = None,
+    initial: Initial | None = None,
     precision: Literal["auto", "float64", "high"] = "auto",
     digits: int = 40,
     rng: int | np.random.Generator | None = None,
@@ -56,12 +65,13 @@ def check_eventprop(
     Parameters
     ----------
     network : with float64 weights; it is not changed
-    spikes, t_max : as for `simulate`
+    spikes, t_max, initial : as for `simulate`
     loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes),
         all but the value as for `eventprop`
     parameters : names of the arrays to look at; default all. They are ``"pre->post.weight"`` and ``"pre->post.delay"``
-        (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ... and ``"input.times"``.
-        A delay or a neuron parameter that is shared is one entry.
+        (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ..., ``"input.times"``;
+        ``"population.initial_v"`` and ``"population.initial_i_syn"`` where `initial` gives them. A delay or a neuron
+        parameter that is shared is one entry.
     n_entries : look at so many entries of each array, drawn with `rng`; default all
     precision : "float64" simulates with the parameter moved and takes the difference of the loss; "high" solves the
         recorded spikes again in `digits` decimal digits (mpmath) and takes differences of their times and of the
@@ -117,55 +127,39 @@ def check_eventprop(
     >>> report.passed, report.entries["input->output.weight"][0].error < 1e-12
     (True, True)
     """
-    graph = network.as_network() if isinstance(network, Sequential) else network
-    if not isinstance(graph, Network):
-        raise ValidationError(f"check_eventprop: expected a Sequential or a Network, got {type(network).__name__}")
-    for name, weight in graph.parameters().items():
-        if weight.dtype != np.float64:
-            raise ValidationError(f"check_eventprop: {name} is {weight.dtype}; differences need float64 weights")
+    graph = _checked_network(network)
     check_precision("check_eventprop", precision, digits, n_entries)
-    if step is not None:
-        number("check_eventprop.step", step, above=0)
-    if tolerance is not None:
-        number("check_eventprop.tolerance", tolerance, above=0)
+    for what, value in (("step", step), ("tolerance", tolerance)):
+        if value is not None:
+            number(f"check_eventprop.{what}", value, above=0)
     if not callable(loss):
         raise ValidationError(f"check_eventprop.loss: must be a function of a Result, got {type(loss).__name__}")
-    result = simulate(graph, spikes, t_max, progress=False)
-    outcome = loss(result)
-    if not isinstance(outcome, (tuple, list)) or not 2 <= len(outcome) <= 1 + len(_DERIVATIVES):
-        raise ValidationError(
-            "check_eventprop.loss: must return (value, d_times), (value, d_times, d_v) or (value, d_times, d_v, "
-            f"d_slopes), got {f'{len(outcome)} items' if isinstance(outcome, (tuple, list)) else type(outcome).__name__}"
-        )
-    given = dict(zip(_DERIVATIVES, outcome[1:], strict=False))
-    analytic = _by_name(graph, eventprop(result, **given))
+    result = simulate(graph, spikes, t_max, initial=initial, progress=False)
+    given = _derivatives(loss(result))
+    analytic = _by_name(graph, eventprop(result, **given), initial or {})
     names = list(analytic) if parameters is None else list(dict.fromkeys(parameters))
     for name in names:
         if name not in analytic:
             raise ValidationError(f"check_eventprop.parameters: no {name!r}{hint(name, analytic)}")
     generator = np.random.default_rng(rng) if rng is not None else None
-    terms = _terms(given)
     places = {
         name: drawn("check_eventprop", name, np.argwhere(np.ones(analytic[name].shape)), n_entries, generator)
         for name in names
     }
 
-    def compared(how: _Simulated | _Solved, chosen: Mapping[str, Sequence[Any]]) -> dict[str, list[GradientEntry]]:
-        relative = how.default_step if step is None else step
-        return {
-            name: [
-                GradientEntry(name, at, float(analytic[name][at]), *how.derivative(name, at, relative))
-                for at in indices
-            ]
-            for name, indices in chosen.items()
-        }
+    def compared(how: RunDifference, chosen: Mapping[str, Sequence[Any]]) -> dict[str, list[GradientEntry]]:
+        entries = {}
+        for name, indices in chosen.items():
+            array = _moved_array(result, initial, name)
+            entries[name] = [how.entry(array, at, float(analytic[name][at]), step) for at in indices]
+        return entries
 
-    limit = tolerance or FLOAT64_TOLERANCE
+    terms, limit = _terms(given), tolerance or FLOAT64_TOLERANCE
     n_high = sum(len(indices) for indices in places.values())
     if precision == "high" or (precision == "auto" and 2 * n_high * _n_events(result) <= SMALL):
-        entries = compared(_Solved(result, terms, digits), places)
+        entries = compared(SolvedDifference(result, terms, digits), places)
     else:
-        entries, n_high = compared(_Simulated(result, loss), places), 0
+        entries, n_high = compared(SimulatedDifference(result, loss), places), 0
         if precision == "auto":
             coarse = {
                 name: [k for k, e in enumerate(with_errors(own)) if e.changed or not e.error <= limit]
@@ -174,7 +168,7 @@ def check_eventprop(
             n_high = sum(len(own) for own in coarse.values())
             if n_high:
                 chosen = {name: [places[name][k] for k in own] for name, own in coarse.items()}
-                for name, finer in compared(_Solved(result, terms, digits), chosen).items():
+                for name, finer in compared(SolvedDifference(result, terms, digits), chosen).items():
                     for k, entry in zip(coarse[name], finer, strict=True):
                         entries[name][k] = entry
     return GradientReport(
@@ -183,6 +177,28 @@ def check_eventprop(
         float64_tolerance=limit if precision == "float64" else max(limit, FLOAT64_TOLERANCE),
         loss_entries=check_loss(result, loss, terms, n_entries, generator) if n_high else {},
     )
+
+
+def _checked_network(network: Any) -> Network:
+    graph = network.as_network() if isinstance(network, Sequential) else network
+    if not isinstance(graph, Network):
+        raise ValidationError(f"check_eventprop: expected a Sequential or a Network, got {type(network).__name__}")
+    for name, weight in graph.parameters().items():
+        if weight.dtype != np.float64:
+            raise ValidationError(f"check_eventprop: {name} is {weight.dtype}; differences need float64 weights")
+    return graph
+
+
+def _derivatives(outcome: Any) -> dict[str, Any]:
+    """What a loss returns behind its value, by name."""
+    is_sequence = isinstance(outcome, (tuple, list))
+    if not is_sequence or not 2 <= len(outcome) <= 1 + len(_DERIVATIVES):
+        got = f"{len(outcome)} items" if is_sequence else type(outcome).__name__
+        raise ValidationError(
+            "check_eventprop.loss: must return (value, d_times), (value, d_times, d_v) or (value, d_times, d_v, "
+            f"d_slopes), got {got}"
+        )
+    return dict(zip(_DERIVATIVES, outcome[1:], strict=False))
 
 
 def _terms(given: Mapping[str, Any]) -> LossTerms:
@@ -198,90 +214,25 @@ def _n_events(result: Result) -> int:
     return result.n_synaptic_events + sum(own.n_events for own in result.spikes.values())
 
 
-class _Moved:
-    """The parameters of a run as arrays, and the runs after one entry has moved."""
+def _moved_array(result: Result, initial: Initial | None, name: str) -> MovedArray:
+    """An array of the run `result`, and what is simulated with others in its place."""
+    graph = result._graph
+    inputs = {own: result.spikes[own] for own in graph.inputs}
+    owner, _, key = name.rpartition(".")
+    if key not in INITIAL:
+        values, with_values = _values_of(graph, inputs, name)
+        return MovedArray(name, values, lambda other: (*with_values(other), initial), _unit(graph, name, values))
+    what, given = INITIAL[key], dict(initial or {})
+    assert result._start is not None
+    values = np.array(getattr(result._start[0][owner], what))
 
-    def __init__(self, result: Result) -> None:
-        self.result, self.graph = result, result._graph
-        self.inputs = {name: result.spikes[name] for name in self.graph.inputs}
+    def with_start(other: NDArray[np.float64]) -> Any:
+        return graph, inputs, {**given, owner: {**given[owner], what: other}}
 
-    def values(self, name: str) -> tuple[NDArray[np.float64], Callable[..., Any], float]:
-        """The array, a function from others to (network, inputs), and the unit of a step."""
-        values, moved = _values_of(self.graph, self.inputs, name)
-        return values, moved, float(np.abs(values).max(initial=0.0)) or _unit(self.graph, name)
-
-
-class _Simulated(_Moved):
-    """Differences of the loss between simulations."""
-
-    default_step = FLOAT64_STEP
-
-    def __init__(self, result: Result, loss: Callable[[Result], tuple[Any, ...]]) -> None:
-        super().__init__(result)
-        self.loss = loss
-        self.counts = {name: own.counts() for name, own in result.spikes.items()}
-
-    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
-        """Difference quotient, its precision, and whether the step changed the spikes."""
-        values, moved, unit = self.values(name)
-        h = relative_step * unit
-
-        def loss_at(move: float) -> tuple[float, bool]:
-            array = values.copy()
-            array[index] += move
-            network, inputs = moved(array)
-            other = simulate(network, inputs, self.result.t_max, progress=False)
-            changed = any((other.spikes[n].counts() != own).any() for n, own in self.counts.items())
-            return float(self.loss(other)[0]), changed
-
-        total, changed = difference(loss_at, h, _is_one_sided(name, values[index], h))
-        return total / h, "float64", changed
+    return MovedArray(name, values, with_start, _unit(graph, name, values))
 
 
-class _Solved(_Moved):
-    """Differences of spike times and potentials in high precision."""
-
-    def __init__(self, result: Result, terms: LossTerms, digits: int) -> None:
-        super().__init__(result)
-        self.run = RecordedRun(result, terms, digits)
-        self.default_step = high_step(digits)
-
-    def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
-        """Difference quotient, its precision, and whether the step changed the spikes or an order that matters."""
-        values, moved, unit = self.values(name)
-        h = relative_step * unit
-        places, is_jump = self._places(name, index, values, moved, FLOAT64_STEP * unit)
-        if is_jump:
-            return 0.0, "high", True
-        total, changed = difference(
-            lambda move: self.run.change(places, move), h, _is_one_sided(name, values[index], h)
-        )
-        return float(total / h), "high", changed
-
-    def _places(
-        self, name: str, index: tuple[int, ...], values: NDArray[np.float64], moved: Callable[..., Any], move: float
-    ) -> tuple[dict[Any, NDArray[np.int64]], bool]:
-        """The numbers of the run that follow an entry one to one; and whether one jumps, such as a start potential."""
-        owner, _, key = name.rpartition(".")
-        if key == "times":  # `Spikes` may bring them into another order
-            return {("times", owner): np.array(index)}, False
-        array = values.copy()
-        array[index] += move
-        places: dict[Any, NDArray[np.int64]] = {}
-        is_jump = False
-        for where, column in parameter_table(self.result, *moved(array)).items():
-            change = column - self.run.table[where]
-            if change.any():
-                places[where] = np.flatnonzero(change)
-                is_jump |= bool((abs(change[places[where]] - move) > 1e-3 * move).any())
-        return places, is_jump
-
-
-def _is_one_sided(name: str, value: float, h: float) -> bool:
-    return name.rpartition(".")[2] in _NOT_NEGATIVE and bool(value < h)
-
-
-def _by_name(graph: Network, gradients: EventPropGradients) -> dict[str, NDArray[np.float64]]:
+def _by_name(graph: Network, gradients: EventPropGradients, initial: Initial) -> dict[str, NDArray[np.float64]]:
     """All derivatives, in the shapes of the values: a shared parameter's is the sum over the neurons."""
     found: dict[str, NDArray[np.float64]] = {}
     for k, name in enumerate(graph.projection_names):
@@ -301,6 +252,10 @@ def _by_name(graph: Network, gradients: EventPropGradients) -> dict[str, NDArray
                 found[f"{name}.{key}"] = column.sum() * np.ones(()) if shared else column
     for name, times in gradients.input_times.items():
         found[f"{name}.times"] = times
+    for name, start in initial.items():
+        for key, what in INITIAL.items():
+            if what in start:
+                found[f"{name}.{key}"] = gradients.initial[name][what].sum(axis=0)
     return found
 
 
@@ -345,10 +300,12 @@ def _values_of(graph: Network, inputs: dict[str, Spikes], name: str) -> tuple[ND
     return np.array(_parameter(population.neuron, key), dtype=np.float64), with_parameter
 
 
-def _unit(graph: Network, name: str) -> float:
-    """A step's unit where all values are zero: a time constant for times, 1 for potentials and weights."""
+def _unit(graph: Network, name: str, values: NDArray[np.float64]) -> float:
+    """A step's unit: the largest value; where all are zero a time constant for times, 1 for potentials and weights."""
+    if values.any():
+        return float(np.abs(values).max())
     owner, _, key = name.rpartition(".")
-    if key not in _NOT_NEGATIVE:
+    if key not in NOT_NEGATIVE:
         return 1.0
     target = owner.partition("->")[2].partition("#")[0]
     populations = graph.populations

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsnn.gradients.check import GradientEntry, drawn
-from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, difference
+from eventsnn.gradients.check import GradientEntry, drawn, with_errors
+from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, ROUNDING, difference
 from eventsnn.gradients.recorded_spikes import LossTerms
 from eventsnn.simulation.result import Result
 from eventsnn.spikes import Spikes
@@ -18,9 +19,6 @@ __all__ = ["Loss", "check_loss"]
 
 #: Of a result: the value, and its derivatives as `eventprop` takes them.
 Loss = Callable[[Result], tuple[Any, ...]]
-
-#: Rounding of a value, relative: what differences cannot tell.
-ROUNDING = 8.0 * float(np.finfo(float).eps)
 
 
 def check_loss(
@@ -38,31 +36,21 @@ def check_loss(
     value = float(loss(result)[0])
     latest = max(float(own.times.max(initial=0.0)) for own in result.spikes.values())
     h = FLOAT64_STEP * (latest or 1.0)
-    found: dict[str, list[tuple[GradientEntry, float]]] = {}
+    least = ROUNDING * abs(value) / FLOAT64_TOLERANCE
+    report: dict[str, list[GradientEntry]] = {}
+    largest = least / h
     for name, own in result.spikes.items():
         label, given = f"loss.d_times[{name}]", terms.times.get(name, np.zeros(own.n_events))
         for (k,) in drawn("check_eventprop", label, np.arange(own.n_events)[:, None], n_entries, generator):
             changes, changed = difference(_with_spike_moved(result, loss, terms, name, k), h, bool(own.times[k] < h))
-            alone, whole = changes / h
-            entry = GradientEntry(label, (k,), float(given[k]), float(alone), "float64", changed)
-            found.setdefault(label, []).append((entry, float(whole)))
-    largest = max((abs(whole) for entries in found.values() for _, whole in entries), default=0.0)
-    noise = ROUNDING * abs(value) / h
-    report = {label: [_with_error(e, largest, noise) for e, _ in entries] for label, entries in found.items()}
+            alone, whole = (float(change) / h for change in changes)
+            largest = largest if changed else max(largest, abs(whole))
+            report.setdefault(label, []).append(GradientEntry(label, (k,), float(given[k]), alone, "float64", changed))
+    report = {label: [replace(e, least_scale=largest) for e in entries] for label, entries in report.items()}
     for name in terms.potentials:
-        entries, noise = _raised_potentials(result, loss, terms, name, n_entries, generator)
-        if entries:
-            largest = max(abs(e.numeric) for e in entries)
-            report[entries[0].name] = [_with_error(e, largest, noise * abs(value)) for e in entries]
-    return report
-
-
-def _with_error(entry: GradientEntry, largest: float, noise: float) -> GradientEntry:
-    scale, apart = max(largest, noise / FLOAT64_TOLERANCE), abs(entry.analytic - entry.numeric)
-    error = apart / scale if scale > 0 else (0.0 if apart == 0 else np.inf)
-    return GradientEntry(
-        entry.name, entry.index, entry.analytic, entry.numeric, entry.precision, entry.changed, float(error)
-    )
+        entries = _raised_potentials(result, loss, terms, name, least, n_entries, generator)
+        report |= {entries[0].name: entries} if entries else {}
+    return {label: with_errors(entries) for label, entries in report.items()}
 
 
 def _with_spike_moved(result: Result, loss: Loss, terms: LossTerms, name: str, k: int) -> Any:
@@ -133,10 +121,10 @@ class _Raised(Result):
 
 
 def _raised_potentials(
-    result: Result, loss: Loss, terms: LossTerms, name: str, n_entries: int | None,
+    result: Result, loss: Loss, terms: LossTerms, name: str, least: float, n_entries: int | None,
     generator: np.random.Generator | None,
-) -> tuple[list[GradientEntry], float]:  # fmt: skip
-    """Entries of the potentials that the loss asks for, errors yet to come, and their rounding for a value of 1."""
+) -> list[GradientEntry]:  # fmt: skip
+    """Entries of the potentials that the loss asks for; least : change of the value that differences can tell."""
     probes, label, entries = terms.potentials[name], f"loss.d_v[{name}]", []
     samples, neurons, times, values = (np.atleast_1d(np.asarray(c)) for c in vars(probes).values())
     size = float(np.abs(result.v(name, np.unique(np.append(times, result.t_start)))).max())
@@ -156,5 +144,8 @@ def _raised_potentials(
 
         change, _ = difference(value_at, h, one_sided=False)
         if all(asked):
-            entries.append(GradientEntry(label, (k,), float(values[same].sum()), change / h, "float64", False))
-    return entries, ROUNDING / h
+            given = float(values[same].sum())
+            entries.append(
+                GradientEntry(label, (k,), given, change / h, "float64", changed=False, least_scale=least / h)
+            )
+    return entries

@@ -23,7 +23,7 @@ from eventsnn.neurons import LIF
 from eventsnn.simulation.result import Result
 from eventsnn.spikes import Spikes
 
-__all__ = ["LossTerms", "RecordedRun", "parameter_table"]
+__all__ = ["Key", "LossTerms", "RecordedRun", "parameter_table"]
 
 #: How far a spike solved again may lie from its recorded time, relative to that time or to tau_mem; and how far above
 #: threshold, relative to the potentials around, a neuron without a spike on record may be found: rounding.
@@ -86,24 +86,26 @@ class RecordedRun:
             for own in self.recorded:
                 own.run()
 
-    def change(self, places: Mapping[Key, NDArray[np.int64]], move: Any) -> tuple[Any, bool]:
+    def change(self, places: Mapping[Key, NDArray[np.int64]], move: Any) -> tuple[Any, bool, Any]:
         """Change of the loss, to first order in times and potentials, after adding `move` to the numbers at `places`.
 
-        And whether the move changed the spikes or an order that matters, so that the change means nothing.
+        And whether the move changed the spikes or an order that matters, so that the change means nothing; and the sum
+        of the absolute values of all that the change is made of.
         """
         mp = self.mp
         with mp.workdps(self.digits):
+            total = size = mp.mpf(0)
             if not move:
-                return mp.mpf(0), False
-            total = mp.mpf(0)
+                return total, False, size
             for sample, recorded in zip(self.samples, self.recorded, strict=True):
                 own = _Pass(sample, self, places, recorded, mp.mpf(move))
                 try:
                     own.run()
                 except _ChangedError:
-                    return mp.mpf(0), True
-                total += own.change()
-            return total, False
+                    return mp.mpf(0), True, mp.mpf(0)
+                terms = own.changes()
+                total, size = total + mp.fsum(terms), size + mp.fsum(terms, absolute=True)
+            return total, False, size
 
 
 class _ChangedError(Exception):
@@ -227,8 +229,8 @@ class _Pass:
         #: a crossing is solved to the cube of this (relative to tau_mem), of `digits` and more
         self.small = self.mp.mpf(10) ** (-(self.mp.dps // 2))
 
-    def change(self) -> Any:
-        """Sum of the loss's derivatives times the changes against the recorded pass."""
+    def changes(self) -> list[Any]:
+        """The loss's derivatives times the changes against the recorded pass."""
         recorded, sample, n_external = self.recorded, self.sample, len(self.sample.external)
         assert recorded is not None
         pairs = zip(
@@ -237,7 +239,7 @@ class _Pass:
             (*recorded.times[n_external:], *recorded.slopes, *recorded.potentials),
             strict=True,
         )
-        return self.mp.fsum(d * (new - old) for d, new, old in pairs if d and new is not old)
+        return [d * (new - old) for d, new, old in pairs if d and new is not old]
 
     def run(self) -> None:
         """Every spike in the recorded order, then what comes after each neuron's last one."""
