@@ -26,7 +26,7 @@ from eventsnn.gradients.eventprop_differences import (
 )
 from eventsnn.gradients.eventprop_sums import EventPropGradients
 from eventsnn.gradients.loss_check import Loss, check_loss
-from eventsnn.gradients.recorded_spikes import LossTerms
+from eventsnn.gradients.recorded_events import LossTerms
 from eventsnn.graph import Network, Population
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import simulate

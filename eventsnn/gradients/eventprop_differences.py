@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from eventsnn.gradients.check import GradientEntry
 from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, ROUNDING, difference, high_step
 from eventsnn.gradients.loss_check import Loss
-from eventsnn.gradients.recorded_spikes import Key, LossTerms, RecordedRun, parameter_table
+from eventsnn.gradients.recorded_events import Key, LossTerms, parameter_table
+from eventsnn.gradients.recorded_spikes import RecordedRun
 from eventsnn.simulation.event_driven import simulate
 from eventsnn.simulation.result import Result
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsnn.gradients.check import GradientEntry, drawn, with_errors
 from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, ROUNDING, difference
-from eventsnn.gradients.recorded_spikes import LossTerms
+from eventsnn.gradients.recorded_events import LossTerms
 from eventsnn.simulation.result import Result
 from eventsnn.spikes import Spikes
 

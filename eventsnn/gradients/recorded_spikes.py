@@ -8,61 +8,18 @@ with a parameter moved a little all times follow, as long as the order of what a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn.errors import SimulationError
-from eventsnn.gradients.eventprop_sums import VoltageGradient
 from eventsnn.gradients.high_precision import GUARD_DIGITS, crossing_near, flow_factors
-from eventsnn.graph import Network
+from eventsnn.gradients.recorded_events import AGREEMENT, Key, LossTerms, RecordedSample, parameter_table
 from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE
 from eventsnn.neurons import LIF
 from eventsnn.simulation.result import Result
-from eventsnn.spikes import Spikes
 
-__all__ = ["Key", "LossTerms", "RecordedRun", "parameter_table"]
-
-#: How far a spike solved again may lie from its recorded time, relative to that time or to tau_mem; and how far above
-#: threshold, relative to the potentials around, a neuron without a spike on record may be found: rounding.
-AGREEMENT = 1e-9
-
-#: ("weight", projection), ("delay", projection), (population, parameter), (population, "tau_syn" or "i_syn", receptor)
-Key = tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """What the loss makes of each spike and potential.
-
-    times, slopes : by population, dL/dT and dL/d(dv/dt just before it) of its spikes, in the order of `Result.spikes`
-    potentials : by population
-    """
-
-    times: Mapping[str, NDArray[np.float64]]
-    potentials: Mapping[str, VoltageGradient] = field(default_factory=dict)
-    slopes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
-
-
-def parameter_table(result: Result, network: Network, inputs: Mapping[str, Spikes]) -> dict[Key, NDArray[np.float64]]:
-    """All numbers that a run of `network` follows from, synapse by synapse and neuron by neuron."""
-    table: dict[Key, NDArray[np.float64]] = {("times", name): own.times for name, own in inputs.items()}
-    for p, projection in enumerate(network.projections):
-        _, _, weights, delays = projection.connection.rows()
-        table["weight", p], table["delay", p] = weights.astype(np.float64), delays
-    for name, population in network.populations.items():
-        neuron, n = population.neuron, population.n_neurons
-        start = result._start[0][name] if result._start else None
-        for parameter in neuron.parameter_names():
-            if parameter != "tau_syn":
-                table[name, parameter] = neuron.per_neuron(parameter, n)
-        table[name, "v"] = start.v if start and name in result._given_v else neuron.v_start(n)
-        for r, receptor in enumerate(neuron.receptors):
-            table[name, "tau_syn", r] = neuron.tau_syn_of(receptor, n)
-            table[name, "i_syn", r] = start.i_syn[:, r] if start else np.zeros(n)
-    return table
+__all__ = ["RecordedRun"]
 
 
 class RecordedRun:
@@ -81,9 +38,10 @@ class RecordedRun:
         self.table = parameter_table(result, result._graph, {n: result.spikes[n] for n in result._graph.inputs})
         with mp.workdps(self.digits):
             self.numbers = {key: [mp.mpf(x) for x in column.tolist()] for key, column in self.table.items()}
-            self.samples = [_Sample(result, terms, b, mp) for b in range(result.n_samples)]
+            self.samples = [RecordedSample(result, terms, b, mp) for b in range(result.n_samples)]
             self.recorded = [_Pass(sample, self, {}, None, mp.mpf(0)) for sample in self.samples]
-            for own in self.recorded:
+            for sample, own in zip(self.samples, self.recorded, strict=True):
+                sample.require_no_missed_spike(result)
                 own.run()
 
     def change(self, places: Mapping[Key, NDArray[np.int64]], move: Any) -> tuple[Any, bool, Any]:
@@ -103,76 +61,13 @@ class RecordedRun:
                     own.run()
                 except _ChangedError:
                     return mp.mpf(0), True, mp.mpf(0)
-                terms = own.changes()
-                total, size = total + mp.fsum(terms), size + mp.fsum(terms, absolute=True)
+                terms, cancelled = own.changes()
+                total, size = total + mp.fsum(terms), size + mp.fsum(terms + cancelled, absolute=True)
             return total, False, size
 
 
 class _ChangedError(Exception):
     """The recorded spikes in the recorded order are not what happens."""
-
-
-class _Sample:
-    """What happened in a sample: sources (external spikes, then those of neurons), and what each neuron met."""
-
-    def __init__(self, result: Result, terms: LossTerms, b: int, mp: Any) -> None:
-        network = result._graph
-        self.number, self.t_max, self.network = b, result.t_max, network
-        self.external: list[tuple[str, int]] = []
-        self.neurons: list[tuple[str, int]] = []
-        self.first: dict[str, int] = {}
-        spikes: list[tuple[float, int, str, int]] = []  # time, neuron, population, number in its Spikes
-        for name in network.inputs:
-            self.external += [(name, k) for k in _events(result, name, b)]
-        for name, population in network.populations.items():
-            self.first[name] = len(self.neurons)
-            self.neurons += [(name, n) for n in range(population.n_neurons)]
-            own = result.spikes[name]
-            spikes += [
-                (float(own.times[k]), self.first[name] + int(own.neurons[k]), name, k) for k in _events(result, name, b)
-            ]
-        self.spikes = sorted(spikes, key=lambda spike: spike[0])
-        # items of each neuron: (time, kind, number of the source, spike or probe, projection, synapse)
-        items: list[list[tuple[float, int, int, int, int]]] = [[] for _ in self.neurons]
-        senders = [(result.spikes[name].neurons[k], result.spikes[name].times[k], name) for name, k in self.external]
-        senders += [(result.spikes[name].neurons[k], time, name) for time, _, name, k in self.spikes]
-        rows = [projection.connection.rows() for projection in network.projections]
-        for e, (neuron, time, name) in enumerate(senders):
-            for p, projection in enumerate(network.projections):
-                if projection.source == name:
-                    indptr, indices, _, delays = rows[p]
-                    for s in range(indptr[neuron], indptr[neuron + 1]):
-                        target = self.first[projection.target] + int(indices[s])
-                        items[target].append((float(time + delays[s]), ARRIVAL, e, p, s))
-        for e, (time, neuron, name, _) in enumerate(self.spikes):
-            t_refrac = network.populations[name].neuron.per_neuron("t_refrac", network.populations[name].n_neurons)
-            items[neuron].append((time, SPIKE, e, 0, 0))
-            items[neuron].append((float(time + t_refrac[neuron - self.first[name]]), RELEASE, e, 0, 0))
-        self.probe_times: list[Any] = []
-        self.d_probes: list[float] = []
-        for name, probes in terms.potentials.items():
-            columns = [np.atleast_1d(np.asarray(c)) for c in vars(probes).values()]
-            for sample, neuron, time, value in zip(*columns, strict=True):
-                if sample == b:
-                    probe = (float(time), PROBE, len(self.d_probes), 0, 0)
-                    items[self.first[name] + int(neuron)].append(probe)
-                    self.probe_times.append(mp.mpf(float(time)))
-                    self.d_probes.append(float(value))
-        self.items = [sorted((i for i in own if i[0] <= self.t_max), key=lambda item: item[:2]) for own in items]
-        self.place = {item[2]: i for own in self.items for i, item in enumerate(own) if item[1] == SPIKE}
-        self.d_spikes, self.d_slopes = (
-            [float(by[name][k]) if name in by else 0.0 for _, _, name, k in self.spikes]
-            for by in (terms.times, terms.slopes)
-        )
-        self.receptor = [
-            network.populations[p.target].neuron.receptors.index(p.receptor) if p.receptor else 0
-            for p in network.projections
-        ]
-
-
-def _events(result: Result, name: str, b: int) -> range:
-    offsets = result.spikes[name].offsets
-    return range(int(offsets[b]), int(offsets[b + 1]))
 
 
 class _State:
@@ -194,7 +89,12 @@ class _Pass:
     """One sample with some numbers moved: neurons are followed from the first item on that the move reaches."""
 
     def __init__(
-        self, sample: _Sample, run: RecordedRun, places: Mapping[Key, Iterable[int]], recorded: _Pass | None, move: Any
+        self,
+        sample: RecordedSample,
+        run: RecordedRun,
+        places: Mapping[Key, Iterable[int]],
+        recorded: _Pass | None,
+        move: Any,
     ) -> None:
         self.sample, self.recorded, self.mp = sample, recorded, run.mp
         self.numbers = dict(run.numbers)
@@ -217,6 +117,7 @@ class _Pass:
             self.times += [self.mp.mpf(time) for time, *_ in sample.spikes]
             self.slopes: list[Any] = [self.mp.mpf(0)] * len(sample.spikes)
             self.potentials: list[Any] = [self.mp.mpf(0)] * len(sample.d_probes)
+            self.bends: list[Any] = [self.mp.mpf(0)] * len(sample.spikes)
             self.factors: dict[Any, Any] = {}
         else:
             self.moved_sources |= {e for e in range(n_external) if self.times[e] != recorded.times[e]}
@@ -229,8 +130,8 @@ class _Pass:
         #: a crossing is solved to the cube of this (relative to tau_mem), of `digits` and more
         self.small = self.mp.mpf(10) ** (-(self.mp.dps // 2))
 
-    def changes(self) -> list[Any]:
-        """The loss's derivatives times the changes against the recorded pass."""
+    def changes(self) -> tuple[list[Any], list[Any]]:
+        """The loss's derivatives times the changes against the recorded pass; and what cancels in those of slopes."""
         recorded, sample, n_external = self.recorded, self.sample, len(self.sample.external)
         assert recorded is not None
         pairs = zip(
@@ -239,7 +140,13 @@ class _Pass:
             (*recorded.times[n_external:], *recorded.slopes, *recorded.potentials),
             strict=True,
         )
-        return [d * (new - old) for d, new, old in pairs if d and new is not old]
+        terms = [d * (new - old) for d, new, old in pairs if d and new is not old]
+        moved = (
+            d * rate * (self.times[n_external + e] - recorded.times[n_external + e])
+            for e, (d, rate) in enumerate(zip(sample.d_slopes, recorded.bends, strict=True))
+            if d
+        )
+        return terms, list(moved)
 
     def run(self) -> None:
         """Every spike in the recorded order, then what comes after each neuron's last one."""
@@ -313,6 +220,8 @@ class _Pass:
             self.times[n_external + number] = t
             self.moved_sources.add(n_external + number)
             self.slopes[number] = sum(state.q) - state.u / numbers[name, "tau_mem"][k]
+            if self.recorded is None:
+                self.bends[number] = sum(abs(q) / numbers[name, "tau_syn", r][k] for r, q in enumerate(state.q))
             if self.slopes[number] <= 0 or t > self.sample.t_max:
                 self._lost(n, f"the spike recorded at t = {item[0]:g} only grazes the threshold")
             state.held, state.left = True, state.left - 1
@@ -354,23 +263,14 @@ class _Pass:
         state.t = t
 
     def _require_below(self, n: int, state: _State) -> None:
-        """v is not above threshold while spikes are to come: one would be missing on record."""
-        if state.left > 0:
+        """A move has not brought v above threshold where no spike is on record, as far as events show."""
+        if self.recorded is not None and state.left > 0:
             name, k = self.sample.neurons[n]
-            v_inf = self._v_inf(n)
-            theta = self.numbers[name, "v_threshold"][k] - v_inf
-            margin = (
-                AGREEMENT * (abs(theta) + abs(self.numbers[name, "v_reset"][k] - v_inf)) if not self.recorded else 0
-            )
-            if state.u > theta + margin:
-                self._lost(n, f"v is above threshold at t = {self.mp.nstr(state.t, 17)}, without a spike on record")
+            if state.u > self.numbers[name, "v_threshold"][k] - self._v_inf(n):
+                raise _ChangedError
 
     def _lost(self, n: int, what: str) -> None:
-        """The record does not hold: an error as it stands, a change where something was moved."""
+        """A spike is not found: an error as recorded, a change where something was moved."""
         if self.recorded is not None:
             raise _ChangedError
-        name, k = self.sample.neurons[n]
-        raise SimulationError(
-            f"check_eventprop: population {name!r}, neuron {k}, sample {self.sample.number}: {what}; float64 has lost "
-            "the digits that a check in high precision needs: take a shorter t_max, or precision='float64'"
-        )
+        self.sample.lost(n, what)

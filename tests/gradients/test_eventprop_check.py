@@ -22,7 +22,8 @@ from eventsnn import (
     simulate,
 )
 from eventsnn.gradients import eventprop_check as module
-from eventsnn.gradients.recorded_spikes import LossTerms, RecordedRun
+from eventsnn.gradients.recorded_events import LossTerms
+from eventsnn.gradients.recorded_spikes import RecordedRun
 from eventsnn.simulation.result import Result
 from tests.gradients.test_eventprop_adjoint import N_NETWORKS, draw_case, entries_of
 from tests.reference.random_networks import KINDS
