@@ -36,8 +36,8 @@ Signature = list[NDArray[np.int64]]
 
 
 def high_step(digits: int) -> float:
-    """The relative step that fits so many digits."""
-    return float(10.0 ** (-HIGH_STEP_SHARE * digits))
+    """The relative step that fits so many digits; never so small that it is 0 in float64."""
+    return float(10.0 ** -min(HIGH_STEP_SHARE * digits, 100.0))
 
 
 def difference(value_at: Callable[[float], tuple[Any, bool]], h: float, one_sided: bool) -> tuple[Any, bool]:

@@ -61,10 +61,14 @@ class RunDifference(ABC):
         Changes that are less than this scale have lost digits in it.
         """
 
+    @staticmethod
+    def is_one_sided(array: MovedArray, index: tuple[int, ...], h: float) -> bool:
+        """Whether a step back would make negative what cannot be."""
+        return array.name.rpartition(".")[2] in NOT_NEGATIVE and bool(array.values[index] < h)
+
     def entry(self, array: MovedArray, index: tuple[int, ...], analytic: float, step: float | None) -> GradientEntry:
         """The analytic derivative beside the difference quotient; step : relative to the unit of the array."""
         h = (self.default_step if step is None else step) * array.unit
-        one_sided = array.name.rpartition(".")[2] in NOT_NEGATIVE and bool(array.values[index] < h)
         change_at, scales = self.change(array, index), []
 
         def value_at(move: float) -> tuple[Any, bool]:
@@ -72,7 +76,7 @@ class RunDifference(ABC):
             scales.append(scale)
             return value, changed
 
-        total, changed = difference(value_at, h, one_sided)
+        total, changed = difference(value_at, h, self.is_one_sided(array, index, h))
         numeric, least = float(total / h), float(max(scales) / h)
         return GradientEntry(array.name, index, analytic, numeric, self.precision, changed, least_scale=least)
 
@@ -111,6 +115,11 @@ class SolvedDifference(RunDifference):
         self.run = RecordedRun(result, terms, digits)
         self.default_step = high_step(digits)
 
+    def entry(self, array: MovedArray, index: tuple[int, ...], analytic: float, step: float | None) -> GradientEntry:
+        """See `RunDifference.entry`."""
+        with self.run.mp.workdps(self.run.digits):  # for the difference itself as well
+            return super().entry(array, index, analytic, step)
+
     def change(self, array: MovedArray, index: tuple[int, ...]) -> Callable[[float], tuple[Any, bool, Any]]:
         """See `RunDifference.change`."""
         places = self._places(array, index)
@@ -130,13 +139,14 @@ class SolvedDifference(RunDifference):
             return {("times", owner): np.array(index)}
         if key in INITIAL:
             return {(owner, INITIAL[key], *index[1:]): np.array(index[:1])}
-        move = FLOAT64_STEP * array.unit
-        network, inputs, _ = array.moved(index, move)
-        places: dict[Key, NDArray[np.int64]] = {}
-        for where, column in parameter_table(self.result, network, inputs).items():
-            change = column - self.run.table[where]
-            if change.any():
-                places[where] = np.flatnonzero(change)
-                if (abs(change[places[where]] - move) > 1e-3 * move).any():
-                    return None
-        return places
+        found: dict[Key, NDArray[np.int64]] = {}
+        h = FLOAT64_STEP * array.unit
+        for move in (h,) if self.is_one_sided(array, index, h) else (h, -h):
+            network, inputs, _ = array.moved(index, move)
+            for where, column in parameter_table(self.result, network, inputs).items():
+                change = column - self.run.table[where]
+                if change.any():
+                    found[where] = np.flatnonzero(change)
+                    if (abs(change[found[where]] - move) > 1e-3 * h).any():
+                        return None
+        return found

@@ -146,8 +146,8 @@ class RecordedSample:
         """The record does not hold."""
         name, k = self.neurons[n]
         raise SimulationError(
-            f"check_eventprop: population {name!r}, neuron {k}, sample {self.number}: {what}; float64 has lost the "
-            "digits that a check in high precision needs: take a shorter t_max, or precision='float64'"
+            f"check_eventprop: population {name!r}, neuron {k}, sample {self.number}: {what}. Where float64 has "
+            "lost its digits (a long chaotic run, a grazing spike) take a shorter t_max, or precision='float64'"
         )
 
 

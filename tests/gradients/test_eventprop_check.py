@@ -295,6 +295,35 @@ def test_an_order_that_the_step_changes_is_marked(what):
         assert moves.n_changed >= n_changed, step
 
 
+def test_a_start_that_jumps_is_marked_and_one_that_follows_moves():
+    spikes = Spikes([0, 0], [0, 0], [0.5, 1.5], n_samples=1, n_neurons=1)
+
+    def loss(result):
+        times = result.spikes["output"].times
+        return times.sum(), {"output": np.ones(times.size)}
+
+    for v_leak, marked in ((1.3, set()), (1.0, {"output.v_leak", "output.v_threshold"})):  # from v_reset if >= 1
+        net = Sequential([Dense([[2.0]]), LIF(tau_mem=2.0, tau_syn=1.0, v_leak=v_leak, v_reset=-0.2)])
+        report = check_eventprop(net, spikes, loss, 6.0, precision="high")
+        assert {name for name, own in report.entries.items() if own[0].changed} == marked
+        assert report.passed
+        assert report.max_relative_error <= 1e-13  # rounding
+
+
+def test_digits_decide_how_far_it_can_be_trusted():
+    rng = np.random.default_rng(3)
+    arguments = network(rng), drive(rng), squares, 50.0
+    numeric = {}
+    for digits in (20, 40, 60, 1000):
+        report = check_eventprop(
+            *arguments, parameters=["cells.tau_mem"], n_entries=1, rng=0, precision="high", digits=digits
+        )
+        numeric[digits] = report.entries["cells.tau_mem"][0].numeric
+    # 20 digits: a step of 3e-8, so truncation of 1e-15 times what the third derivative is larger than the first
+    assert numeric[20] == pytest.approx(numeric[60], rel=1e-10)
+    assert numeric[40] == numeric[60] == numeric[1000]
+
+
 def test_a_record_that_does_not_hold_is_an_error(monkeypatch):
     spikes = Spikes([0, 0], [0, 0], [0.0, 1.0], n_samples=1, n_neurons=1)
     net = Sequential([Dense([[9.0]]), LIF(tau_mem=2.0, tau_syn=1.0)])
