@@ -293,6 +293,9 @@ def test_an_order_that_the_step_changes_is_marked(what):
         together = n_changed if what == "potential at a spike" else 0
         assert report.n_changed == together, step
         assert moves.n_changed >= n_changed, step
+        # The loss's own derivatives are looked at with a step of 6e-6.
+        own = report.loss_entries["loss.d_times[cells]"]
+        assert [e.changed for e in own] == [what == "potential at a spike"] + [False] * (len(own) - 1), step
 
 
 def test_a_start_that_jumps_is_marked_and_one_that_follows_moves():
