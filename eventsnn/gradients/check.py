@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -28,10 +28,11 @@ Place = tuple[str, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class GradientEntry:
-    """One derivative: `analytic` from `loss_and_grad`, `numeric` from differences in `precision`.
+    """One derivative: `analytic` from `loss_and_grad` or `eventprop`, `numeric` from differences in `precision`.
 
     changed: the step made or removed a spike, or moved one past an input of its neuron, where the derivative jumps;
-    the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array.
+    the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array, or to
+    least_scale, where `check_eventprop` has one: what lies below it is lost in rounding of larger numbers.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GradientEntry:
     precision: str
     changed: bool
     error: float = math.nan
+    least_scale: float = 0.0
 
     def __str__(self) -> str:
         place = f"{self.name}[{', '.join(map(str, self.index))}]"
@@ -50,28 +52,32 @@ class GradientEntry:
 
 @dataclass(frozen=True)
 class GradientReport:
-    """Outcome of `check_gradients`; `print` it to see the table.
+    """Outcome of `check_gradients` and `check_eventprop`; `print` it to see the table.
 
     Attributes
     ----------
     entries : list of GradientEntry by name of the array ("hidden.weight", ..., "input_times")
     tolerance : largest relative error allowed
+    float64_tolerance : that of entries in float64 where it is another one; else None
+    loss_entries : of `check_eventprop`, the derivatives that the loss gives ("loss.d_times[output]", ...)
     """
 
     entries: dict[str, list[GradientEntry]]
     tolerance: float
+    float64_tolerance: float | None = None
+    loss_entries: dict[str, list[GradientEntry]] = field(default_factory=dict)
 
     def max_errors(self) -> dict[str, float]:
-        """Largest relative error of each array; nan where no entry could be compared."""
+        """Largest relative error of each array, those of the loss behind; nan where no entry could be compared."""
         return {
             name: max((e.error for e in entries if not e.changed), default=math.nan)
-            for name, entries in self.entries.items()
+            for name, entries in (self.entries | self.loss_entries).items()
         }
 
     @property
     def max_relative_error(self) -> float:
-        """Largest of all errors; nan if no entry could be compared."""
-        return max((error for error in self.max_errors().values() if not math.isnan(error)), default=math.nan)
+        """Largest error of all but the loss's own entries; nan if none could be compared."""
+        return max((e.error for entries in self.entries.values() for e in entries if not e.changed), default=math.nan)
 
     @property
     def n_entries(self) -> int:
@@ -86,15 +92,19 @@ class GradientReport:
     @property
     def passed(self) -> bool:
         """Whether something was compared and no error is above the tolerance."""
-        return self.max_relative_error <= self.tolerance
+        tolerances = {"high": self.tolerance, "float64": self.float64_tolerance or self.tolerance}
+        every = [e for own in (self.entries | self.loss_entries).values() for e in own if not e.changed]
+        compared = any(not e.changed for own in self.entries.values() for e in own)
+        return compared and all(e.error <= tolerances[e.precision] for e in every)
 
     def __str__(self) -> str:
         lines = [f"{'':<28} {'analytic':>24} {'numeric':>24} {'error':>10}"]
-        lines += [str(e) for entries in self.entries.values() for e in entries]
+        lines += [str(e) for entries in (self.entries | self.loss_entries).values() for e in entries]
         lines += [f"{name}: largest error {error:.2e}" for name, error in self.max_errors().items()]
+        coarse = f" ({self.float64_tolerance:.0e} in float64)" if self.float64_tolerance else ""
         lines.append(
             f"largest relative error {self.max_relative_error:.2e} (of the largest numeric entry of each array), "
-            f"tolerance {self.tolerance:.0e}: {'passed' if self.passed else 'FAILED'}"
+            f"tolerance {self.tolerance:.0e}{coarse}: {'passed' if self.passed else 'FAILED'}"
         )
         if self.n_changed:
             lines.append(
@@ -203,12 +213,17 @@ def check_gradients(
     return report
 
 
-def _check_arguments(precision: str, digits: int, n_entries: int | None, silent_strength: float) -> None:
+def check_precision(where: str, precision: str, digits: int, n_entries: int | None) -> None:
+    """The arguments that all checks share."""
     if precision not in ("auto", "float64", "high"):
-        raise ValidationError(f"check_gradients.precision: must be 'auto', 'float64' or 'high', got {precision!r}")
+        raise ValidationError(f"{where}.precision: must be 'auto', 'float64' or 'high', got {precision!r}")
     for name, value, least in (("digits", digits, 20), ("n_entries", n_entries, 1)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise ValidationError(f"check_gradients.{name}: must be an integer >= {least}, got {value!r}")
+            raise ValidationError(f"{where}.{name}: must be an integer >= {least}, got {value!r}")
+
+
+def _check_arguments(precision: str, digits: int, n_entries: int | None, silent_strength: float) -> None:
+    check_precision("check_gradients", precision, digits, n_entries)
     number("check_gradients.silent_strength", silent_strength, at_least=0)
     if silent_strength > 0 and precision == "high":
         raise ValidationError(
@@ -269,10 +284,10 @@ def with_errors(entries: list[GradientEntry]) -> list[GradientEntry]:
     largest: dict[str, float] = {}
     for e in entries:
         if not e.changed:
-            largest[e.name] = max(largest.get(e.name, 0.0), abs(e.numeric))
+            largest[e.name] = max(largest.get(e.name, 0.0), abs(e.numeric), e.least_scale)
     result = []
     for e in entries:
         difference, scale = abs(e.analytic - e.numeric), largest.get(e.name, 0.0)
         error = difference / scale if scale > 0 else (0.0 if difference == 0 else math.inf)
-        result.append(GradientEntry(e.name, e.index, e.analytic, e.numeric, e.precision, e.changed, error))
+        result.append(replace(e, error=error))
     return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,15 @@ from eventsnn.network import Sequential
 from eventsnn.simulation.layers import input_events, make_runners
 from eventsnn.spikes import Spikes
 
-__all__ = ["INPUT_TIMES", "Float64Difference", "HighPrecisionDifference", "LossDifference"]
+__all__ = ["FLOAT64_STEP", "FLOAT64_TOLERANCE", "INPUT_TIMES", "Float64Difference", "HighPrecisionDifference"]
+__all__ += ["ROUNDING", "LossDifference", "difference", "high_step"]
 
 INPUT_TIMES = "input_times"
 #: A difference (f(x + h) - f(x - h))/2h in float64 is best near h = eps^(1/3), here relative to the size of x.
 FLOAT64_STEP = 6e-6
+#: What differences in float64 can be asked for, and the rounding of a loss.
+FLOAT64_TOLERANCE = 1e-5
+ROUNDING = 8.0 * float(np.finfo(float).eps)
 #: In `digits` digits the step 10^(-3/8 digits) leaves a quarter of the digits for the truncation: 1e-15 for 40.
 HIGH_STEP_SHARE = 0.375
 
@@ -29,6 +33,22 @@ CENTRAL = ((1, 0.5), (-1, -0.5))
 ONE_SIDED = ((0, -1.5), (1, 2.0), (2, -0.5))
 
 Signature = list[NDArray[np.int64]]
+
+
+def high_step(digits: int) -> float:
+    """The relative step that fits so many digits; never so small that it is 0 in float64."""
+    return float(10.0 ** -min(HIGH_STEP_SHARE * digits, 100.0))
+
+
+def difference(value_at: Callable[[float], tuple[Any, bool]], h: float, one_sided: bool) -> tuple[Any, bool]:
+    """h times the derivative, from values at some moves, and whether one of them says that something has changed."""
+    total: Any = 0.0
+    changed = False
+    for offset, coefficient in ONE_SIDED if one_sided else CENTRAL:
+        value, differs = value_at(offset * h)
+        total = total + coefficient * value
+        changed |= bool(differs)
+    return total, changed
 
 
 class LossDifference(ABC):
@@ -61,12 +81,13 @@ class LossDifference(ABC):
         if touched not in self._own:
             self._own[touched] = self.losses(name, index, 0.0)[1]
         own = self._own[touched]
-        total: Any = 0.0
-        changed = False
-        for offset, coefficient in ONE_SIDED if one_sided else CENTRAL:
-            losses, signature = self.losses(name, index, offset * h)
-            changed |= any((a != b).any() for a, b in zip(own, signature, strict=True))
-            total = total + coefficient * losses  # per sample: the difference is taken before the sum rounds
+
+        def losses_at(move: float) -> tuple[NDArray[Any], bool]:
+            losses, signature = self.losses(name, index, move)
+            return losses, any((a != b).any() for a, b in zip(own, signature, strict=True))
+
+        # per sample: the difference is taken before the sum rounds
+        total, changed = difference(losses_at, h, one_sided)
         return float(total.sum() / (h * self.labels.size)), self.precision, changed
 
 
@@ -130,7 +151,7 @@ class HighPrecisionDifference(LossDifference):
 
         super().__init__(network, spikes, labels, loss)
         self.mp, self.digits = mp, digits
-        self.default_step = 10.0 ** (-HIGH_STEP_SHARE * digits)
+        self.default_step = high_step(digits)
         self.exp = np.frompyfunc(mp.exp, 1, 1)
         self.log = np.frompyfunc(mp.log, 1, 1)
         self.names = list(network.parameters())

@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
 
-__all__ = ["first_spike_times"]
+__all__ = ["GUARD_DIGITS", "crossing_near", "first_spike_times", "flow_factors"]
 
 # Digits carried beyond those asked for: what cancellation and the accumulated inputs of a few layers can cost.
 GUARD_DIGITS = 15
+# Exponentials whose exponents differ by more are subtracted as they are, which costs three digits at most.
+CLOSE = 1e-3
 # Relative distance from the threshold beyond which a float64 evaluation is trusted to decide. Its own error is below
 # 1e-10 as long as rounding errors are not amplified by more than the second number.
 CLEAR_MARGIN = 1e-8
@@ -128,16 +130,57 @@ def _layer(mp: Any, weight: NDArray[Any], parameters: Mapping[str, Any], events:
 
 def _decays(mp: Any, tau_mem: Any, tau_syn: Any, times: list[Any]) -> list[tuple[Any, Any, Any]]:
     """(exp(-h/tau_mem), exp(-h/tau_mem) x(h), exp(-h/tau_syn)) of the intervals that end at the given times."""
-    delta = (tau_mem - tau_syn) / (tau_mem * tau_syn)
     factors = []
     start = mp.mpf(0)
     for time in times:
-        h = time - start
-        decay = mp.exp(-h / tau_mem)
-        rest = mp.expm1(-delta * h)
-        factors.append((decay, decay * (-rest / delta if delta else h), decay * (1 + rest)))
+        factors.append(flow_factors(mp, time - start, tau_mem, tau_syn))
         start = time
     return factors
+
+
+def flow_factors(mp: Any, h: Any, tau_mem: Any, tau_syn: Any) -> tuple[Any, Any, Any]:
+    """exp(-h/tau_mem), exp(-h/tau_mem) x(h) and exp(-h/tau_syn) of an interval; h may be negative."""
+    delta = (tau_mem - tau_syn) / (tau_mem * tau_syn)
+    decay = mp.exp(-h / tau_mem)
+    z = delta * h
+    if abs(z) > CLOSE:
+        syn_decay = mp.exp(-h / tau_syn)
+        return decay, (decay - syn_decay) / delta, syn_decay
+    rest = mp.expm1(-z)
+    return decay, decay * (-rest / delta if delta else h), decay * (1 + rest)
+
+
+def crossing_near(
+    mp: Any, p: Any, q: Sequence[Any], tau_mem: Any, tau_syn: Sequence[Any], theta: Any, s: Any, small: Any, limit: Any
+) -> Any:
+    """The s with u(s) = theta near a first guess, by Halley's iteration; None if it does not settle within `limit`.
+
+    q, tau_syn : one per receptor; small : a step of this size is the last, what is left is of the order of its cube.
+    """
+    guess = s
+    for _ in range(60):
+        u = drive = fade = decay = 0
+        for q_r, tau_r in zip(q, tau_syn, strict=True):
+            decay, kernel, syn_decay = flow_factors(mp, s, tau_mem, tau_r)
+            u += kernel * q_r
+            drive += syn_decay * q_r
+            fade += syn_decay * q_r / tau_r
+        u += decay * p
+        rise = drive - u / tau_mem
+        bend = -rise / tau_mem - fade
+        if not rise:
+            return None
+        newton = (u - theta) / rise
+        damping = 1 - newton * bend / (2 * rise)
+        if not damping:
+            return None
+        step = newton / damping
+        s -= step
+        if abs(step) <= small:
+            return s
+        if not abs(s - guess) <= limit:
+            return None
+    return None
 
 
 class _Neuron:
@@ -196,18 +239,9 @@ class _Neuron:
             s = mp.mpf(_rising_root(float(p), float(q), float(h), *self.as_floats))
             reach = abs(s) + self.tau_mem
         small = reach * mp.mpf(10) ** (-mp.dps // 3 - 3)
-        for _ in range(60):
-            decay = mp.exp(-s / self.tau_mem)
-            rest = mp.expm1(-self.delta * s)
-            u = decay * (p + q * (-rest / self.delta if self.delta else s))
-            drive = decay * q * (1 + rest)
-            rise = drive - u / self.tau_mem
-            bend = -rise / self.tau_mem - drive / self.tau_syn
-            newton = (u - self.theta) / rise
-            step = newton / (1 - newton * bend / (2 * rise))
-            s -= step
-            if abs(step) <= small:
-                return s
+        found = crossing_near(mp, p, (q,), self.tau_mem, (self.tau_syn,), self.theta, s, small, mp.inf)
+        if found is not None:
+            return found
         raise SimulationError(
             f"first_spike_times: the spike time near {mp.nstr(s, 10)} did not settle for "
             f"tau_mem={mp.nstr(self.tau_mem)}, tau_syn={mp.nstr(self.tau_syn)}; use time constants of similar size"
