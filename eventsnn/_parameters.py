@@ -62,7 +62,7 @@ def with_values(where: str, network: Any, values: Mapping[str, Any]) -> Any:
         value: Any = array if array.ndim else float(array)
         if receptor is not None:
             value = dict(neuron.tau_syn) | {receptor: value}
-        changed: Any = replace(neuron, **{field: value})  # type: ignore[type-var]
+        changed: Any = replace(neuron, **{field: value})
         populations[owner] = replace(populations[owner], neuron=changed)
     return replace(network, populations=populations, projections=tuple(projections))
 

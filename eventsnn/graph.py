@@ -307,7 +307,8 @@ class Network:
         >>> network.with_parameters({"a.tau_mem": 10e-3, "in->a.weight": [[3.0], [4.0]]}).parameter("a.tau_mem")
         array(0.01)
         """
-        return with_values("Network.with_parameters", self, values)
+        found: Network = with_values("Network.with_parameters", self, values)
+        return found
 
     # -- the graph -------------------------------------------------------------------------------------------------
 
