@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +25,7 @@ from eventsnn.gradients.eventprop_differences import (
 from eventsnn.gradients.eventprop_sums import EventPropGradients
 from eventsnn.gradients.loss_check import Loss, check_loss
 from eventsnn.gradients.recorded_events import LossTerms
-from eventsnn.graph import Network, Population
+from eventsnn.graph import Network
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import simulate
 from eventsnn.simulation.result import Result
@@ -38,7 +36,7 @@ __all__ = ["check_eventprop"]
 Initial = Mapping[str, Mapping[str, ArrayLike]]
 
 #: what a loss returns behind its value
-_DERIVATIVES = ("d_times", "d_v", "d_slopes")
+_DERIVATIVES = ("d_times", "d_v", "d_slopes", "d_neurons")
 #: precision "auto" computes everything in high precision up to so many events to be computed (a few seconds)
 SMALL = 60_000
 #: tolerance in high precision where none is given: of a gradient in float64
@@ -66,8 +64,8 @@ def check_eventprop(
     ----------
     network : with float64 weights; it is not changed
     spikes, t_max, initial : as for `simulate`
-    loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes),
-        all but the value as for `eventprop`
+    loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes,
+        d_neurons), all but the value as for `eventprop`
     parameters : names of the arrays to look at; default all. They are ``"pre->post.weight"`` and ``"pre->post.delay"``
         (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ..., ``"input.times"``;
         ``"population.initial_v"`` and ``"population.initial_i_syn"`` where `initial` gives them. A delay or a neuron
@@ -76,7 +74,8 @@ def check_eventprop(
     precision : "float64" simulates with the parameter moved and takes the difference of the loss; "high" solves the
         recorded spikes again in `digits` decimal digits (mpmath) and takes differences of their times and of the
         potentials that the loss looks at. "auto" takes "high" for small problems and, in larger ones, where float64
-        and the analytic value differ by more than `tolerance`.
+        and the analytic value differ by more than `tolerance`; a loss with d_neurons or `VoltageGradient.slopes` is
+        compared in float64.
     digits : decimal digits of "high", >= 20
     rng : seed or generator; needed when entries are drawn
     step : of the differences, relative to the largest value of the array; default 6e-6 in float64 and 10^(-3/8 digits)
@@ -154,6 +153,13 @@ def check_eventprop(
         return entries
 
     terms, limit = _terms(given), tolerance or FLOAT64_TOLERANCE
+    if precision != "float64" and not _is_solvable(given):
+        if precision == "high":
+            raise ValidationError(
+                "check_eventprop.precision: 'high' is for losses without d_neurons and VoltageGradient.slopes; use "
+                "'float64'"
+            )
+        precision = "float64"
     n_high = sum(len(indices) for indices in places.values())
     if precision == "high" or (precision == "auto" and 2 * n_high * _n_events(result) <= SMALL):
         entries = compared(SolvedDifference(result, terms, digits), places)
@@ -194,8 +200,8 @@ def _derivatives(outcome: Any) -> dict[str, Any]:
     if not is_sequence or not 2 <= len(outcome) <= 1 + len(_DERIVATIVES):
         got = f"{len(outcome)} items" if is_sequence else type(outcome).__name__
         raise ValidationError(
-            "check_eventprop.loss: must return (value, d_times), (value, d_times, d_v) or (value, d_times, d_v, "
-            f"d_slopes), got {got}"
+            "check_eventprop.loss: must return (value, d_times) or, behind them, d_v, d_slopes and d_neurons, "
+            f"got {got}"
         )
     return dict(zip(_DERIVATIVES, outcome[1:], strict=False))
 
@@ -207,6 +213,12 @@ def _terms(given: Mapping[str, Any]) -> LossTerms:
         for what in ("d_times", "d_slopes")
     )
     return LossTerms(times, given.get("d_v") or {}, slopes)
+
+
+def _is_solvable(given: Mapping[str, Any]) -> bool:
+    """Whether spikes and potentials at fixed times are all that the loss depends on."""
+    moving = any(own.slopes is not None and np.any(own.slopes) for own in (given.get("d_v") or {}).values())
+    return not moving and not given.get("d_neurons")
 
 
 def _n_events(result: Result) -> int:
@@ -233,22 +245,7 @@ def _moved_array(result: Result, initial: Initial | None, name: str) -> MovedArr
 
 def _by_name(graph: Network, gradients: EventPropGradients, initial: Initial) -> dict[str, NDArray[np.float64]]:
     """All derivatives, in the shapes of the values: a shared parameter's is the sum over the neurons."""
-    found: dict[str, NDArray[np.float64]] = {}
-    for k, name in enumerate(graph.projection_names):
-        found[f"{name}.weight"] = gradients.weights[k]
-        found[f"{name}.delay"] = gradients.delays[k]
-    for name, own in gradients.neurons.items():
-        neuron = graph.populations[name].neuron
-        for parameter, values in own.items():
-            columns = {parameter: values}
-            if parameter == "tau_syn":
-                columns = {
-                    f"tau_syn[{receptor}]" if neuron.has_named_receptors else "tau_syn": values[:, r]
-                    for r, receptor in enumerate(neuron.receptors)
-                }
-            for key, column in columns.items():
-                shared = np.ndim(_parameter(neuron, key)) == 0
-                found[f"{name}.{key}"] = column.sum() * np.ones(()) if shared else column
+    found = gradients.by_parameter(graph)
     for name, times in gradients.input_times.items():
         found[f"{name}.times"] = times
     for name, start in initial.items():
@@ -258,45 +255,18 @@ def _by_name(graph: Network, gradients: EventPropGradients, initial: Initial) ->
     return found
 
 
-def _parameter(neuron: Any, key: str) -> Any:
-    if key.startswith("tau_syn["):
-        return neuron.tau_syn[key[len("tau_syn[") : -1]]
-    return getattr(neuron, key)
-
-
-def _values_of(graph: Network, inputs: dict[str, Spikes], name: str) -> tuple[NDArray[np.float64], Callable[..., Any]]:
+def _values_of(graph: Network, inputs: dict[str, Spikes], name: str) -> tuple[NDArray[Any], Callable[..., Any]]:
     """The values of an array, and a function from other values to (network, inputs)."""
     owner, _, key = name.rpartition(".")
-    if key in ("weight", "delay"):
-        k = list(graph.projection_names).index(owner)
+    if key != "times":
+        return graph.parameter(name), lambda values: (graph.with_parameters({name: values}), inputs)
+    own = inputs[owner]
 
-        def with_synapses(values: NDArray[np.float64]) -> Any:
-            connection = copy.copy(graph.projections[k].connection)
-            object.__setattr__(connection, key, values)
-            projections = list(graph.projections)
-            projections[k] = replace(projections[k], connection=connection)
-            return Network(graph.inputs, graph.populations, tuple(projections)), inputs
+    def with_times(values: NDArray[np.float64]) -> Any:
+        moved = Spikes(own.samples, own.neurons, values, n_samples=own.n_samples, n_neurons=own.n_neurons)
+        return graph, inputs | {owner: moved}
 
-        return np.array(getattr(graph.projections[k].connection, key), dtype=np.float64), with_synapses
-    if key == "times":
-        own = inputs[owner]
-
-        def with_times(values: NDArray[np.float64]) -> Any:
-            moved = Spikes(own.samples, own.neurons, values, n_samples=own.n_samples, n_neurons=own.n_neurons)
-            return graph, inputs | {owner: moved}
-
-        return own.times.copy(), with_times
-    population = graph.populations[owner]
-
-    def with_parameter(values: NDArray[np.float64]) -> Any:
-        value: Any = values if values.ndim else float(values)
-        field, neuron = key.partition("[")[0], population.neuron
-        if field != key:
-            value = dict(neuron.tau_syn) | {key[len("tau_syn[") : -1]: value}
-        other = Population(replace(neuron, **{field: value}), population.n_neurons)  # type: ignore[type-var]
-        return Network(graph.inputs, dict(graph.populations) | {owner: other}, graph.projections), inputs
-
-    return np.array(_parameter(population.neuron, key), dtype=np.float64), with_parameter
+    return own.times.copy(), with_times
 
 
 def _unit(graph: Network, name: str, values: NDArray[np.float64]) -> float:

@@ -22,13 +22,16 @@ __all__ = ["BlockSums", "EventPropGradients", "SampleGradient", "VoltageGradient
 class VoltageGradient:
     """dL/dv of single potentials: v of `neurons[k]` in sample `samples[k]` at `times[k]`, after a reset at that time.
 
-    All four of shape (n,), in any order.
+    All of shape (n,), in any order. A time is fixed, or that of an arrival at this neuron, with which it moves: for
+    such ones `slopes[k]` is dv/dt just before it, for all others 0 (None: all are fixed). Of several that arrive at
+    once the time is that of the most inhibitory.
     """
 
     samples: NDArray[np.int64]
     neurons: NDArray[np.int64]
     times: NDArray[np.float64]
     values: NDArray[np.float64]
+    slopes: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,26 @@ class EventPropGradients:
     spike_times: dict[str, NDArray[np.float64]]
     initial: dict[str, dict[str, NDArray[np.float64]]]
     n_raised: int = 0
+
+    def by_parameter(self, network: Network) -> dict[str, NDArray[np.float64]]:
+        """All derivatives by parameters, by names and in shapes as in `Network.parameter`.
+
+        That of a parameter that the neurons share is the sum over them.
+        """
+        found: dict[str, NDArray[np.float64]] = {}
+        for name, d_weight, d_delay in zip(network.projection_names, self.weights, self.delays, strict=True):
+            found[f"{name}.weight"], found[f"{name}.delay"] = d_weight, d_delay
+        for name, own in self.neurons.items():
+            neuron = network.populations[name].neuron
+            for key, values in own.items():
+                columns = {f"{name}.{key}": values}
+                if key == "tau_syn":
+                    places = [f"[{receptor}]" if neuron.has_named_receptors else "" for receptor in neuron.receptors]
+                    columns = {f"{name}.tau_syn{place}": values[:, r] for r, place in enumerate(places)}
+                for parameter, column in columns.items():
+                    is_shared = network.parameter(parameter).ndim == 0
+                    found[parameter] = np.asarray(column.sum()) if is_shared else column
+        return found
 
 
 class SampleGradient(NamedTuple):

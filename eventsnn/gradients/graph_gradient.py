@@ -57,9 +57,7 @@ class GraphGradient:
         self._readout = GraphReadout(network, self.output, self.t_max, self.loss) if self._on_potentials else None
         # Readouts send nothing: the simulation has less to do without them.
         firing = {name: population for name, population in network.populations.items() if population.can_spike}
-        pairs = list(zip(network.projection_names, network.projections, strict=True))
-        self._names = [name for name, projection in pairs if projection.target in firing]
-        kept = tuple(projection for _, projection in pairs if projection.target in firing)
+        kept = tuple(projection for projection in network.projections if projection.target in firing)
         self._firing = Network(network.inputs, firing, kept)
 
     @property
@@ -103,29 +101,16 @@ class GraphGradient:
             d_times = {self.output: np.where(is_first, d_first[own.samples, own.neurons], 0.0)}
         needs_neurons = any(name.partition(".")[2].startswith("tau") for name in self.gradients)
         found = eventprop(result, d_times, min_slope=min_slope, neuron_parameters=needs_neurons)
-        self._collect(found)
+        self._add(found)
         counts = [(result.spikes[name].counts() == 0).sum(axis=0) for name in self._firing.populations]
         return BlockOutcome(losses, predictions, counts, 0, None, found.n_raised)
 
-    def _collect(self, found: EventPropGradients) -> None:
-        for name, d_weight, d_delay in zip(self._names, found.weights, found.delays, strict=True):
-            self._add(f"{name}.weight", d_weight)
-            self._add(f"{name}.delay", d_delay)
-        for name, own in found.neurons.items():
-            neuron = self.network.populations[name].neuron
-            for key, values in own.items():
-                if key != "tau_syn":
-                    self._add(f"{name}.{key}", values)
-                    continue
-                for r, receptor in enumerate(neuron.receptors):
-                    place = f"[{receptor}]" if neuron.has_named_receptors else ""
-                    self._add(f"{name}.tau_syn{place}", values[:, r])
-
-    def _add(self, name: str, values: NDArray[np.float64]) -> None:
-        """Add to what is wanted; a parameter that is shared gets the sum."""
-        if name in self.gradients:
-            wanted = self.gradients[name]
-            wanted += (values if wanted.shape == values.shape else values.sum()) * self.scales.get(name, 1.0)
+    def _add(self, found: EventPropGradients) -> None:
+        """Add what is wanted of it."""
+        for name, values in found.by_parameter(self._firing).items():
+            if name in self.gradients:
+                wanted = self.gradients[name]
+                wanted += values * self.scales.get(name, 1.0)
 
 
 def require_graph(network: Network, loss: Any, output: str, t_max: float) -> None:

@@ -100,7 +100,7 @@ class RecordedSample:
         self.probe_times: list[Any] = []
         self.d_probes: list[float] = []
         for name, probes in terms.potentials.items():
-            columns = [np.atleast_1d(np.asarray(c)) for c in vars(probes).values()]
+            columns = [np.atleast_1d(c) for c in (probes.samples, probes.neurons, probes.times, probes.values)]
             for sample, neuron, time, value in zip(*columns, strict=True):
                 if sample == b:
                     probe = (float(time), PROBE, len(self.d_probes), 0, 0)
