@@ -126,7 +126,9 @@ def _raised_potentials(
 ) -> list[GradientEntry]:  # fmt: skip
     """Entries of the potentials that the loss asks for; least : change of the value that differences can tell."""
     probes, label, entries = terms.potentials[name], f"loss.d_v[{name}]", []
-    samples, neurons, times, values = (np.atleast_1d(np.asarray(c)) for c in vars(probes).values())
+    samples, neurons, times, values = (
+        np.atleast_1d(c) for c in (probes.samples, probes.neurons, probes.times, probes.values)
+    )
     size = float(np.abs(result.v(name, np.unique(np.append(times, result.t_start)))).max())
     h = FLOAT64_STEP * (size or 1.0)
     for (k,) in drawn("check_eventprop", label, np.arange(times.size)[:, None], n_entries, generator):
