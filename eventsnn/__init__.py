@@ -29,8 +29,16 @@ from eventsnn.spikes import Spikes, concatenate
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
-    from eventsnn.gradients import VoltageGradient, check_eventprop, check_gradients, eventprop, loss_and_grad
+    from eventsnn.gradients import (
+        VoltageGradient,
+        check_eventprop,
+        check_gradients,
+        eventprop,
+        loss_and_grad,
+    )
     from eventsnn.simulation import Result, simulate
+    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
+    from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -70,6 +78,11 @@ __all__ = [
     "SilentHinge",
     "SimulationError",
     "Sparse",
+    "SpikeCountCrossEntropy",
+    "SpikeCountLowerBound",
+    "SpikeCountMSE",
+    "SpikeCountTarget",
+    "SpikeCountUpperBound",
     "Spikes",
     "StepDecay",
     "TargetSpikeTimes",
@@ -96,8 +109,16 @@ __all__ = [
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
-    "eventsnn.gradients": ("VoltageGradient", "check_eventprop", "check_gradients", "eventprop", "loss_and_grad"),
+    "eventsnn.gradients": (
+        "VoltageGradient",
+        "check_eventprop",
+        "check_gradients",
+        "eventprop",
+        "loss_and_grad",
+    ),
     "eventsnn.simulation": ("Result", "simulate"),
+    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
+    "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
