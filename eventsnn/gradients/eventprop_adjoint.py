@@ -28,6 +28,8 @@ def eventprop(
     d_times: Mapping[str, Any] | None = None,
     d_v: Mapping[str, VoltageGradient] | None = None,
     *,
+    d_slopes: Mapping[str, Any] | None = None,
+    d_heights: Mapping[str, Any] | None = None,
     min_slope: float = 0.0,
     neuron_parameters: bool = True,
     n_threads: int = 1,
@@ -39,8 +41,13 @@ def eventprop(
     result : of `simulate`, from t = 0 on
     d_times : by population, dL/dT of its spikes, (n_events,), in the order of ``result.spikes[name]``
     d_v : by population, dL/dv of the potentials that the loss looks at
+    d_slopes : by population, in the form of d_times, dL/d(dv/dt) of the slope with which v comes to the threshold,
+        just before each spike
+    d_heights : by population, in the form of d_times, what is put in for dL/dv just before each spike at a fixed time;
+        a surrogate, see Notes
     min_slope : least dv/dt at a spike, in units of |v_threshold - v_leak - i_bias|/tau_mem, in the factor 1/(dv/dt);
-        bounds the gradients of nearly grazing spikes, which are counted. 0 leaves the exact gradient.
+        bounds the gradients of nearly grazing spikes, which are counted. 0 leaves the exact gradient. The slopes that
+        `d_slopes` is about stay what they are.
     neuron_parameters : also time constants, v_leak and i_bias, which take a second pass over every neuron's arrivals
     n_threads : threads over blocks of samples; the result does not depend on it
 
@@ -62,6 +69,11 @@ def eventprop(
     meets the end of a refractory time the loss has a kink; the derivative is that of the side on which the refractory
     time ends first. Memory follows the number of events.
 
+    v just before a spike is v_threshold, whatever the weights are, so no loss has a `d_heights`. It is the place where
+    surrogates for spikes that appear and vanish come in, such as terms on firing rates (Nowotny et al. 2022,
+    arXiv:2212.01232): it is added to dL/dv as the adjoint passes the spike, and reaches all that v at this time depends
+    on, but not v_threshold.
+
     Examples
     --------
     >>> import numpy as np
@@ -81,7 +93,10 @@ def eventprop(
             f"eventprop: the simulation was continued at t = {result.t_start:g}, and what came before is not on "
             "record; simulate it in one run"
         )
-    given = _checked_d_times(result, d_times)
+    given = [
+        _checked_by_spike(result, what, own)
+        for what, own in (("d_times", d_times), ("d_slopes", d_slopes), ("d_heights", d_heights))
+    ]
     probes = _checked_d_v(result, d_v)
     part = build_part(network, tuple(network.populations))
     blocks = sample_blocks(result.n_samples)
@@ -107,8 +122,8 @@ def eventprop(
 
 
 def _run_sample(
-    result: Result, part: QueuePart, b: int, given: dict[str, NDArray[np.float64]], probes: dict[str, VoltageGradient],
-    floor: NDArray[np.float64], sums: BlockSums, neuron_parameters: bool,
+    result: Result, part: QueuePart, b: int, given: list[dict[str, NDArray[np.float64]]],
+    probes: dict[str, VoltageGradient], floor: NDArray[np.float64], sums: BlockSums, neuron_parameters: bool,
 ) -> SampleGradient:  # fmt: skip
     net = part.network
     n_sources = [result.spikes[name][b] for name, _, _ in part.sources]
@@ -118,25 +133,28 @@ def _run_sample(
     own = [result.spikes[name][b] for name, _, _ in part.populations]
     spike_times = np.concatenate([s.times for s in own])
     spike_neurons = np.concatenate([s.neurons + first for s, (_, first, _) in zip(own, part.populations, strict=True)])
-    d_loss = [given[name][slice(*result.spikes[name].offsets[b : b + 2])] for name, _, _ in part.populations]
-    d_times = np.concatenate([np.zeros(source_times.size), *d_loss])
+    d_loss, d_slopes, d_heights = (
+        np.concatenate([by[name][slice(*result.spikes[name].offsets[b : b + 2])] for name, _, _ in part.populations])
+        for by in given
+    )
+    d_times = np.concatenate([np.zeros(source_times.size), d_loss])
     probe_neurons, probe_times, probe_values = _probes_of(part, probes, b)
     times, items = _items(
         net, np.concatenate((source_times, spike_times)), np.concatenate((source, net.n_external + spike_neurons)),
         source_times.size, spike_times + net.t_refrac[spike_neurons], probe_times, result.t_max,
     )  # fmt: skip
-    before, after = np.zeros(spike_times.size), np.zeros(spike_times.size)
+    before, fading, after = np.zeros((3, spike_times.size))
     currents = np.zeros_like(net.tau_syn[net.group_of])
     if result._start is not None:
         for name, first, n in part.populations:
             start = result._start[b][name].i_syn
             currents[first : first + n, : start.shape[1]] = start
     held = np.zeros(net.theta.size + probe_times.size, np.uint8)
-    slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, 0.0, before, after, held)
+    slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, 0.0, before, fading, after, held)
     adjoint = np.zeros((net.theta.size, 1 + net.tau_syn.shape[1]))
     n_raised = adjoint_run(
-        net, times, items, spike_neurons, probe_neurons, probe_values, before, after, held, floor, 0.0, adjoint,
-        d_times, sums.weights, sums.delays, sums.sums,
+        net, times, items, spike_neurons, probe_neurons, probe_values, before, fading, after, held, floor, 0.0,
+        adjoint, d_times, d_slopes, d_heights, sums.weights, sums.delays, sums.sums,
     )  # fmt: skip
     d_spikes = d_times[source_times.size :]
     if not np.isfinite(d_times).all() or not np.isfinite(adjoint).all():
@@ -150,7 +168,7 @@ def _run_sample(
     if neuron_parameters:
         first_spike = 0
         for (name, first, n), spikes in zip(part.populations, own, strict=True):
-            mine = d_spikes[first_spike : first_spike + spikes.n_events]
+            mine = np.stack((d_spikes, d_slopes, d_heights))[:, first_spike : first_spike + spikes.n_events]
             _add_neurons(result, name, b, spikes, mine, probes.get(name), floor[first : first + n], sums.neurons[name])
             first_spike += spikes.n_events
     return SampleGradient(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
@@ -192,7 +210,7 @@ def _add_neurons(
     result: Result, name: str, b: int, spikes: Any, d_spikes: NDArray[np.float64], probes: VoltageGradient | None,
     floor: NDArray[np.float64], gradients: NDArray[np.float64],
 ) -> None:  # fmt: skip
-    """Time constants and rest of one population."""
+    """Time constants and rest of one population; d_spikes: rows dL/dT, d_slopes and d_heights of its spikes."""
     parameters, tau_syn, currents = result._neuron_columns(name, b)
     n = tau_syn.shape[0]
     start = result._start[b][name] if result._start is not None else None
@@ -212,8 +230,8 @@ def _add_neurons(
     )
     neuron_adjoints(
         parameters, tau_syn, theta, 0.0, result.t_max, currents, ends, times,
-        receptors, weights, spike_ends, spikes.times[order], d_spikes[order], floor, probe_ends, probe_times,
-        probe_values, np.zeros((most, 2), np.int64), np.zeros((most, 3 + tau_syn.shape[1])),
+        receptors, weights, spike_ends, spikes.times[order], *(row[order] for row in d_spikes), floor, probe_ends,
+        probe_times, probe_values, np.zeros((most, 2), np.int64), np.zeros((most, 3 + tau_syn.shape[1])),
         np.zeros(tau_syn.shape[1]), gradients,
     )  # fmt: skip
 
@@ -228,18 +246,18 @@ def _name_of(part: QueuePart, neuron: int) -> tuple[str, int]:
 # -- checks ----------------------------------------------------------------------------------------------------------
 
 
-def _checked_d_times(result: Result, d_times: Mapping[str, Any] | None) -> dict[str, NDArray[np.float64]]:
+def _checked_by_spike(result: Result, what: str, given: Mapping[str, Any] | None) -> dict[str, NDArray[np.float64]]:
     found = {name: np.zeros(result.spikes[name].n_events) for name in result._graph.populations}
-    for name, values in _checked_dict("d_times", d_times).items():
-        _require_population(result, "d_times", name)
+    for name, values in _checked_dict(what, given).items():
+        _require_population(result, what, name)
         array = np.asarray(values, dtype=np.float64)
         if array.shape != found[name].shape:
             raise ValidationError(
-                f"eventprop: d_times[{name!r}]: {name!r} has {found[name].size} spikes, so the shape must be "
+                f"eventprop: {what}[{name!r}]: {name!r} has {found[name].size} spikes, so the shape must be "
                 f"{found[name].shape}, got {array.shape}"
             )
         if not np.isfinite(array).all():
-            raise ValidationError(f"eventprop: d_times[{name!r}]: must be finite")
+            raise ValidationError(f"eventprop: {what}[{name!r}]: must be finite")
         found[name] = array
     return found
 

@@ -7,7 +7,8 @@ two events, at a distance h, with u = v - v_inf and the currents i_r at the firs
     dL/dtau_mem -= integral g_v (dv/dt)/tau_mem
     dL/dtau_r   += integral g_r i_r/tau_r^2
 
-all of them in closed form by the integrals of the warped time x: Y = integral x ds = (h - x(h))/delta.
+all of them in closed form by the integrals of the warped time x: Y = integral x ds = (h - x(h))/delta. A loss on V' =
+dv/dt just before a spike adds dL/dV'/tau_mem to dL/dv_inf and -dL/dV' V'/tau_mem to dL/dtau_mem.
 """
 
 from __future__ import annotations
@@ -71,14 +72,15 @@ def _integrate(parameter, tau_syn, h, held, u, currents, g_v, g_syn, out):
 @kernel
 def neuron_adjoints(
     parameters, tau_syn, theta, t_start, t_max, start_currents, arrival_ends, arrival_times, arrival_receptors,
-    arrival_weights, spike_ends, spike_times, d_times, floor, probe_ends, probe_times, probe_values, marks, states,
-    g_syn, gradients,
+    arrival_weights, spike_ends, spike_times, d_times, d_slopes, d_heights, floor, probe_ends, probe_times,
+    probe_values, marks, states, g_syn, gradients,
 ):  # fmt: skip
     """Add the derivatives of n neurons to `gradients`, (n, 2 + K).
 
     parameters, tau_syn, t_start, start_currents, arrival_*, spike_ends, spike_times : as in `membrane_traces`
     theta : (n,), v_threshold - v_inf; t_max : nothing after it counts
-    d_times : dL/dT of the spikes, all contributions; floor : (n,), least dv/dt at a spike
+    d_times : dL/dT of the spikes, all contributions; d_slopes, d_heights : as in `adjoint_run`, in their order
+    floor : (n,), least dv/dt at a spike
     probe_* : dL/dv of the potentials that the loss looks at, by neuron, in order
     marks : int64, (>= 3 + items, 2), states : (>= 3 + items, 3 + K), scratch for the most items that a neuron has:
         arrivals, probes and twice its spikes; g_syn : (K,), scratch
@@ -137,8 +139,15 @@ def neuron_adjoints(
                 i_syn = 0.0
                 for r in range(n_receptors):
                     i_syn += states[item + 1, 3 + r]
-                slope = max((i_syn - theta[n]) / tau_mem, floor[n])
-                g_v = -d_times[e] / slope if d_times[e] != 0.0 else 0.0
+                slope = (i_syn - theta[n]) / tau_mem
+                if d_slopes[e] != 0.0:
+                    d_current = d_slopes[e] / tau_mem
+                    gradients[n, D_V_INF] += d_current
+                    gradients[n, D_TAU_MEM] -= d_current * slope
+                    for r in range(n_receptors):
+                        g_syn[r] += d_current
+                slope = max(slope, floor[n])
+                g_v = (-d_times[e] / slope if d_times[e] != 0.0 else 0.0) + d_heights[e]
             elif kind == RELEASE:
                 g_v = 0.0
             elif kind == PROBE and states[item, 1] == 0.0:

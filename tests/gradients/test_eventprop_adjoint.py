@@ -14,7 +14,15 @@ from eventsnn import LIF, Dense, Network, Population, Projection, Sparse, Spikes
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.simulation.result import Result
-from tests.reference.gradients_mpmath import DELAY, TIME, WEIGHT, Loss, loss_slope, value_at
+from tests.reference.gradients_mpmath import (
+    DELAY,
+    TIME,
+    WEIGHT,
+    Loss,
+    loss_slope,
+    loss_slope_of_slopes,
+    value_at,
+)
 from tests.reference.network_mpmath import TooManySpikes, simulate_reference
 from tests.reference.random_networks import KINDS, random_network
 from tests.simulation.network_specs import PARAMETERS, initial_of, spikes_of
@@ -40,6 +48,10 @@ class Case:
     result: Result
     d_times: dict
     loss: Loss
+    d_slopes: dict | None = None
+
+    def gradients(self):
+        return eventprop(self.result, self.d_times, d_slopes=self.d_slopes)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def network_of(spec):
     return Network({part["name"]: part["n"] for part in spec["inputs"]}, populations, projections)
 
 
-def draw_case(rng, kind):
+def draw_case(rng, kind, with_slopes=False):
     """A network with clear decisions."""
     while True:
         spec = draw_spec(rng, kind)
@@ -116,10 +128,10 @@ def draw_case(rng, kind):
         except TooManySpikes:
             continue
         if margin > CLEAR:
-            return case_of(spec, rng)
+            return case_of(spec, rng, with_slopes)
 
 
-def case_of(spec, rng):
+def case_of(spec, rng, with_slopes=False):
     """Simulate it and draw the loss."""
     network = network_of(spec)
     result = run(network, spikes_of(spec), spec)
@@ -129,7 +141,15 @@ def case_of(spec, rng):
         own = rng.normal(0.0, 1.0, spikes.n_events)
         d_times[part["name"]] = own * loss_slope(spikes.times, spec["t_max"])
         coefficients[part["name"]] = [own[spikes.neurons == k].tolist() for k in range(part["n"])]
-    return Case(spec, network, result, d_times, Loss(spec, coefficients))
+    if not with_slopes:
+        return Case(spec, network, result, d_times, Loss(spec, coefficients))
+    d_slopes, slope_coefficients = {}, {}
+    for name, pairs in simulate_reference(spec).slopes.items():
+        slopes, neurons = np.array([float(slope) for slope, _ in pairs]), np.array([neuron for _, neuron in pairs])
+        own = rng.normal(0.0, 1.0, slopes.size)
+        d_slopes[name] = own * loss_slope_of_slopes(slopes, spec["t_max"])
+        slope_coefficients[name] = [own[neurons == k].tolist() for k in range(network.populations[name].n_neurons)]
+    return Case(spec, network, result, d_times, Loss(spec, coefficients, slope_coefficients), d_slopes)
 
 
 def run(network, spikes, spec):
@@ -222,7 +242,7 @@ def compare(case, rng, may_meet):
 
     may_meet : whether events may coincide, so that moving the one or the other earlier or later is not the same
     """
-    for kind, entries in entries_of(case, eventprop(case.result, case.d_times)).items():
+    for kind, entries in entries_of(case, case.gradients()).items():
         entries = [entry for entry in entries if not is_on_a_kink(case, entry)]
         if not entries:
             continue
@@ -265,7 +285,7 @@ def test_eventprop_agrees_in_a_random_direction_of_all_entries(kind):
 def direction_of(case, rng, kind):
     """Terms of the analytic derivative along a direction in which every kind of entry counts about equally."""
     analytic, direction = [], {}
-    for what, entries in entries_of(case, eventprop(case.result, case.d_times)).items():
+    for what, entries in entries_of(case, case.gradients()).items():
         if kind == "simultaneous" and what in ("input_times", "delays"):
             continue
         size = max(abs(entry.analytic) for entry in entries) or 1.0

@@ -1,6 +1,6 @@
 """Derivatives of a loss on the spike times of a network, by differences of `network_mpmath`. Never imports eventsnn.
 
-    L = sum over the spikes of c (T + 0.3 T^2 / t_max)
+    L = sum over the spikes of c (T + 0.3 T^2/t_max) + e t_max (S + S^2/5),   S = (dv/dt before the spike) t_max/10
 
 An entry of a network is named by its path in the spec: ("populations", 0, "tau_mem", 3) or
 ("populations", 0, "tau_syn", "fast", 3) of neuron 3, "v0" and "i0" likewise; ("projections", 1, "synapses", 5, WEIGHT)
@@ -58,11 +58,12 @@ class Loss:
     """L of one spec and its derivatives.
 
     coefficients : population -> neuron -> c of its spikes in order
+    slope_coefficients : e likewise; 0 if not given
     """
 
     @workdps(WORKING_DIGITS)
-    def __init__(self, spec, coefficients):
-        self.spec, self.coefficients = split(spec), coefficients
+    def __init__(self, spec, coefficients, slope_coefficients=None):
+        self.spec, self.coefficients, self.slope_coefficients = split(spec), coefficients, slope_coefficients
         self.value = self._value(self.spec)
         if self.value is None:
             raise ValueError("coefficients: not one for each spike that the network emits")
@@ -83,13 +84,19 @@ class Loss:
 
     def _value(self, spec):
         """L, or None if a neuron does not emit as many spikes as it has coefficients."""
-        trains, total = trains_of(simulate_reference(spec), spec), mpf(0)
-        for name, neurons in trains.items():
+        outcome, total, t_max = simulate_reference(spec), mpf(0), mpf(spec["t_max"])
+        for name, neurons in trains_of(outcome, spec).items():
             for times, own in zip(neurons, self.coefficients[name], strict=True):
                 if len(times) != len(own):
                     return None
                 for time, c in zip(times, own, strict=True):
-                    total += mpf(float(c)) * (time + 3 * time**2 / (10 * mpf(spec["t_max"])))
+                    total += mpf(float(c)) * (time + 3 * time**2 / (10 * t_max))
+        if self.slope_coefficients is None:
+            return total
+        for name, neurons in trains_of(outcome, spec, "slopes").items():
+            for slopes, own in zip(neurons, self.slope_coefficients[name], strict=True):
+                for slope, e in zip(slopes, own, strict=True):
+                    total += mpf(float(e)) * t_max**2 / 10 * (slope + slope**2 * t_max / 50)
         return total
 
 
@@ -98,12 +105,17 @@ def loss_slope(times, t_max):
     return 1.0 + 0.6 * times / t_max
 
 
-def trains_of(outcome, spec):
-    """Population -> neuron -> its spike times in order."""
+def loss_slope_of_slopes(slopes, t_max):
+    """dL/d(dv/dt) for e = 1."""
+    return 0.1 * t_max**2 * (1.0 + slopes * t_max / 25.0)
+
+
+def trains_of(outcome, spec, what="spikes"):
+    """Population -> neuron -> its spike times in order, or "slopes" of v at them."""
     trains = {part["name"]: [[] for _ in range(part["n"])] for part in spec["populations"]}
-    for name, spikes in outcome.spikes.items():
-        for time, neuron in spikes:
-            trains[name][neuron].append(time)
+    for name, spikes in getattr(outcome, what).items():
+        for value, neuron in spikes:
+            trains[name][neuron].append(value)
     return trains
 
 

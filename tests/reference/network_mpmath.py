@@ -35,12 +35,14 @@ class Outcome:
     """What a network did.
 
     spikes: population -> [(time as mpf, neuron), ...] in the order (time, neuron).
+    slopes: population -> [(dv/dt just before the spike as mpf, neuron), ...], the same spikes.
     margin: the smallest distance of a decision "spike or no spike" from turning out the other way: of the highest
     potential before the next arrival, from the threshold; relative to the largest of |v_threshold - v_reset| and the
     potentials that v is made of. A caller may discard networks with a small one.
     """
 
     spikes: dict[str, list]
+    slopes: dict[str, list]
     margin: float
 
 
@@ -170,6 +172,10 @@ class _Motion:
     def v(self, time):
         """Membrane potential, as if the neuron did not fire."""
         return _evaluate(self.exact_levels[0], time - self.begin, EXACT)[0] + self.v_threshold
+
+    def slope(self, time):
+        """dv/dt, likewise."""
+        return _evaluate(self.exact_levels[0], time - self.begin, EXACT)[1]
 
     def margin(self, until):
         """Relative distance from the threshold of the decisions on (begin, until], up to the first crossing."""
@@ -361,6 +367,7 @@ def simulate_reference(spec, max_events=2000):
         for j, time in events:
             send((name, j), None, _exact(time))
     spikes = {population["name"]: [] for population in spec["populations"]}
+    slopes = {population["name"]: [] for population in spec["populations"]}
     n_spikes = 0
     while True:
         bounds = [mpf("inf") if neuron.motion is None else neuron.motion.bound for neuron in neurons]
@@ -375,6 +382,7 @@ def simulate_reference(spec, max_events=2000):
             if n_spikes > max_events:
                 raise TooManySpikes(f"more than {max_events} spikes up to t = {float(bounds[k])}")
             spikes[name].append((bounds[k], index))
+            slopes[name].append((motion.slope(bounds[k]), index))
             neurons[k].fire(bounds[k])
             send((name, index), neurons[k], bounds[k])
         elif times:
@@ -388,7 +396,7 @@ def simulate_reference(spec, max_events=2000):
             break
     for neuron in neurons:
         neuron.close(clock.t_max)
-    return Outcome(spikes, min(neuron.margin for neuron in neurons))
+    return Outcome(spikes, slopes, min(neuron.margin for neuron in neurons))
 
 
 def _outgoing(spec, neurons, first):
