@@ -30,16 +30,19 @@ from eventsnn.spikes import Spikes, concatenate
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.gradients import (
+        Margins,
         VoltageGradient,
         check_eventprop,
         check_gradients,
         eventprop,
         loss_and_grad,
+        margins,
     )
     from eventsnn.simulation import Result, simulate
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
     from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
+    from eventsnn.training.margin_penalty import MarginPenalty
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
@@ -66,6 +69,8 @@ __all__ = [
     "FirstSpikeMSE",
     "IntegralCrossEntropy",
     "Layer",
+    "MarginPenalty",
+    "Margins",
     "MaxVoltageCrossEntropy",
     "MissingDependencyError",
     "MultiStepDecay",
@@ -101,6 +106,7 @@ __all__ = [
     "eventprop",
     "given_spikes",
     "loss_and_grad",
+    "margins",
     "plotting",
     "poisson_spikes",
     "regular_spikes",
@@ -110,16 +116,19 @@ __all__ = [
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
     "eventsnn.gradients": (
+        "Margins",
         "VoltageGradient",
         "check_eventprop",
         "check_gradients",
         "eventprop",
         "loss_and_grad",
+        "margins",
     ),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
     "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
+    "eventsnn.training.margin_penalty": ("MarginPenalty",),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),

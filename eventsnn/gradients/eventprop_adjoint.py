@@ -12,8 +12,19 @@ from eventsnn._names import hint
 from eventsnn._validation import number
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.gradients.eventprop_sums import BlockSums, EventPropGradients, SampleGradient, VoltageGradient, collect
-from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE, adjoint_run, slopes_of_spikes
+from eventsnn.kernels.eventprop_engine import (
+    ARRIVAL,
+    KIND,
+    NUMBER,
+    PROBE,
+    RELEASE,
+    SEGMENT,
+    SPIKE,
+    adjoint_run,
+    slopes_of_spikes,
+)
 from eventsnn.kernels.eventprop_neurons import neuron_adjoints
+from eventsnn.kernels.queue_state import SEGMENT_END, SEGMENT_START
 from eventsnn.kernels.traces import V_INF
 from eventsnn.neurons import LIF
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
@@ -30,6 +41,7 @@ def eventprop(
     *,
     d_slopes: Mapping[str, Any] | None = None,
     d_heights: Mapping[str, Any] | None = None,
+    d_neurons: Mapping[str, Mapping[str, Any]] | None = None,
     min_slope: float = 0.0,
     neuron_parameters: bool = True,
     n_threads: int = 1,
@@ -45,6 +57,8 @@ def eventprop(
         just before each spike
     d_heights : by population, in the form of d_times, what is put in for dL/dv just before each spike at a fixed time;
         a surrogate, see Notes
+    d_neurons : by population, then parameter, in the shapes of `EventPropGradients.neurons`: derivatives of the loss at
+        fixed spikes and potentials, where it depends on parameters directly; they are added
     min_slope : least dv/dt at a spike, in units of |v_threshold - v_leak - i_bias|/tau_mem, in the factor 1/(dv/dt);
         bounds the gradients of nearly grazing spikes, which are counted. 0 leaves the exact gradient. The slopes that
         `d_slopes` is about stay what they are.
@@ -98,6 +112,7 @@ def eventprop(
         for what, own in (("d_times", d_times), ("d_slopes", d_slopes), ("d_heights", d_heights))
     ]
     probes = _checked_d_v(result, d_v)
+    direct = _checked_d_neurons(result, d_neurons)
     part = build_part(network, tuple(network.populations))
     blocks = sample_blocks(result.n_samples)
     theta = np.where(np.isfinite(part.network.theta), np.abs(part.network.theta), 0.0)
@@ -115,7 +130,11 @@ def eventprop(
 
     with BlockPool(n_threads) as pool:
         outcomes = pool.map(work, blocks)
-    return collect(result, network, part, outcomes, neuron_parameters)
+    gradients = collect(result, network, part, outcomes, neuron_parameters)
+    for name, own in direct.items():
+        neurons = gradients.neurons[name]
+        neurons.update({key: neurons[key] + values for key, values in own.items() if key in neurons})
+    return gradients
 
 
 # -- one sample ----------------------------------------------------------------------------------------------------
@@ -138,11 +157,15 @@ def _run_sample(
         for by in given
     )
     d_times = np.concatenate([np.zeros(source_times.size), d_loss])
-    probe_neurons, probe_times, probe_values = _probes_of(part, probes, b)
+    probe_neurons, probe_times, probe_values, probe_motion = _probes_of(part, probes, b)
     times, items = _items(
         net, np.concatenate((source_times, spike_times)), np.concatenate((source, net.n_external + spike_neurons)),
         source_times.size, spike_times + net.t_refrac[spike_neurons], probe_times, result.t_max,
     )  # fmt: skip
+    for k in np.flatnonzero(probe_motion):
+        e, synapse = _arrival_at(part, times, items, probe_times[k], int(probe_neurons[k]), b)
+        d_times[e] += probe_motion[k]
+        sums.delays[synapse] += probe_motion[k]
     before, fading, after = np.zeros((3, spike_times.size))
     currents = np.zeros_like(net.tau_syn[net.group_of])
     if result._start is not None:
@@ -194,8 +217,8 @@ def _items(
 
 
 def _probes_of(part: QueuePart, probes: dict[str, VoltageGradient], b: int) -> Any:
-    """Neurons (of the whole network), times and dL/dv of one sample."""
-    neurons, times, values = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)]
+    """Neurons (of the whole network), times, dL/dv and dL/d(time) of one sample."""
+    neurons, times, values, motion = [np.empty(0, np.int64)], [np.empty(0)], [np.empty(0)], [np.empty(0)]
     for name, first, _ in part.populations:
         if name in probes:
             own = probes[name]
@@ -203,7 +226,27 @@ def _probes_of(part: QueuePart, probes: dict[str, VoltageGradient], b: int) -> A
             neurons.append(own.neurons[mine] + first)
             times.append(own.times[mine])
             values.append(own.values[mine])
-    return np.concatenate(neurons), np.concatenate(times), np.concatenate(values)
+            motion.append(own.values[mine] * own.slopes[mine])  # type: ignore[index]  # checked: an array
+    return tuple(np.concatenate(column) for column in (neurons, times, values, motion))
+
+
+def _arrival_at(
+    part: QueuePart, times: NDArray[np.float64], items: NDArray[np.int64], t: float, neuron: int, b: int
+) -> tuple[int, int]:
+    """Number of the spike and synapse of what arrives at a neuron at t; of several the most inhibitory."""
+    net, found = part.network, []
+    for k in range(*np.searchsorted(times, [t, np.nextafter(t, np.inf)])):
+        if items[KIND, k] == ARRIVAL:
+            low, high = net.segment_place[items[SEGMENT, k], [SEGMENT_START, SEGMENT_END]]
+            mine = low + np.flatnonzero(net.targets[low:high] == neuron)
+            found += [(float(net.weights[j]), int(items[NUMBER, k]), int(j)) for j in mine]
+    if not found:
+        name, n = _name_of(part, neuron)
+        raise ValidationError(
+            f"eventprop: d_v[{name!r}].slopes: nothing arrives at neuron {n} in sample {b} at t = {t!r}; where the "
+            "time is fixed the slope must be 0"
+        )
+    return min(found)[1:]
 
 
 def _add_neurons(
@@ -268,23 +311,45 @@ def _checked_d_v(result: Result, d_v: Mapping[str, VoltageGradient] | None) -> d
         _require_population(result, "d_v", name)
         if not isinstance(own, VoltageGradient):
             raise ValidationError(f"eventprop: d_v[{name!r}]: must be a VoltageGradient, got {type(own).__name__}")
-        columns = [np.atleast_1d(np.asarray(c)) for c in (own.samples, own.neurons, own.times, own.values)]
+        slopes = np.zeros(np.shape(own.values)) if own.slopes is None else own.slopes
+        columns = [np.atleast_1d(np.asarray(c)) for c in (own.samples, own.neurons, own.times, own.values, slopes)]
         if len({c.shape for c in columns}) != 1 or columns[0].ndim != 1:
             raise ValidationError(
-                f"eventprop: d_v[{name!r}]: samples, neurons, times and values must be of one length, got shapes "
-                f"{[c.shape for c in columns]}"
+                f"eventprop: d_v[{name!r}]: samples, neurons, times, values and slopes must be of one length, got "
+                f"shapes {[c.shape for c in columns]}"
             )
         samples, neurons = columns[0].astype(np.int64), columns[1].astype(np.int64)
-        times, values = columns[2].astype(np.float64), columns[3].astype(np.float64)
+        times, values, slopes = (c.astype(np.float64) for c in columns[2:])
         n = result._graph.populations[name].n_neurons
         for what, index, size in (("samples", samples, result.n_samples), ("neurons", neurons, n)):
             if index.size and (index.min() < 0 or index.max() >= size):
                 raise ValidationError(f"eventprop: d_v[{name!r}].{what}: must lie in 0 .. {size - 1}")
-        if not (np.isfinite(times).all() and np.isfinite(values).all()):
-            raise ValidationError(f"eventprop: d_v[{name!r}]: times and values must be finite")
+        if not all(np.isfinite(c).all() for c in (times, values, slopes)):
+            raise ValidationError(f"eventprop: d_v[{name!r}]: times, values and slopes must be finite")
         if times.size and (times.min() < 0.0 or times.max() > result.t_max):
             raise ValidationError(f"eventprop: d_v[{name!r}].times: must lie in 0 .. t_max = {result.t_max:g}")
-        found[name] = VoltageGradient(samples, neurons, times, values)
+        found[name] = VoltageGradient(samples, neurons, times, values, slopes)
+    return found
+
+
+def _checked_d_neurons(
+    result: Result, d_neurons: Mapping[str, Mapping[str, Any]] | None
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    for name, own in _checked_dict("d_neurons", d_neurons).items():
+        _require_population(result, "d_neurons", name)
+        population, found[name] = result._graph.populations[name], {}
+        known = population.neuron.parameter_names()
+        for key, values in _checked_dict(f"d_neurons[{name!r}]", own).items():
+            if key not in known:
+                raise ValidationError(f"eventprop: d_neurons[{name!r}]: no parameter {key!r}{hint(key, known)}")
+            array, n = np.asarray(values, dtype=np.float64), population.n_neurons
+            shape = (n, len(population.neuron.receptors)) if key == "tau_syn" else (n,)
+            if array.shape != shape or not np.isfinite(array).all():
+                raise ValidationError(
+                    f"eventprop: d_neurons[{name!r}][{key!r}]: must be finite and of shape {shape}, got {array.shape}"
+                )
+            found[name][key] = array
     return found
 
 

@@ -28,7 +28,7 @@ __all__ = ["check_eventprop"]
 #: parameters that cannot be negative: at 0 the difference is one-sided
 _NOT_NEGATIVE = ("delay", "t_refrac", "times")
 #: what a loss returns behind its value
-_DERIVATIVES = ("d_times", "d_v", "d_slopes")
+_DERIVATIVES = ("d_times", "d_v", "d_slopes", "d_neurons")
 
 
 def check_eventprop(
@@ -49,8 +49,8 @@ def check_eventprop(
     ----------
     network : with float64 weights; it is not changed
     spikes, t_max : as for `simulate`
-    loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes),
-        all but the value as for `eventprop`
+    loss : takes the `Result` and returns (value, d_times) or, as far as it needs them, (value, d_times, d_v, d_slopes,
+        d_neurons), all but the value as for `eventprop`
     parameters : names of the arrays to look at; default all. They are ``"pre->post.weight"`` and ``"pre->post.delay"``
         (see `Network.projection_names`), ``"population.tau_mem"``, ``"population.tau_syn"``, ... and ``"input.times"``.
         A delay or a neuron parameter that is shared is one entry.

@@ -22,13 +22,16 @@ __all__ = ["BlockSums", "EventPropGradients", "SampleGradient", "VoltageGradient
 class VoltageGradient:
     """dL/dv of single potentials: v of `neurons[k]` in sample `samples[k]` at `times[k]`, after a reset at that time.
 
-    All four of shape (n,), in any order.
+    All of shape (n,), in any order. A time is fixed, or that of an arrival at this neuron, with which it moves: for
+    such ones `slopes[k]` is dv/dt just before it, for all others 0 (None: all are fixed). Of several that arrive at
+    once the time is that of the most inhibitory.
     """
 
     samples: NDArray[np.int64]
     neurons: NDArray[np.int64]
     times: NDArray[np.float64]
     values: NDArray[np.float64]
+    slopes: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,23 @@ def _turning_points(m, width, n, scratch):
 
 
 @kernel
+def sign_changes(weights, tau, n, width, scratch, roots):
+    """Fill `roots`, (n,), with where sum_r weights_r exp(-s/tau_r) changes sign in (0, width); returns their number.
+
+    weights, tau : the first n numbers of each are read; scratch : as for `first_crossing_of_sum`
+    """
+    scratch[THETA], scratch[MEM_RATE], scratch[FASTEST] = 0.0, 0.0, 0.0
+    for r in range(n):
+        scratch[_row(DRIVE, n) + r] = weights[r]
+        scratch[FASTEST] = max(scratch[FASTEST], 1.0 / tau[r])
+    m = _collect_terms(tau, n, scratch)
+    n_roots = _turning_points(m, width, n, scratch)[0] if m > 1 else 0
+    for k in range(n_roots):
+        roots[k] = scratch[_row(ROOT, n) + k]
+    return n_roots
+
+
+@kernel
 def _reaches(t, s, at_end, tau_syn, delta, n, scratch):
     """u >= theta where a rising piece ends, at s = s_lo + t: in a peak (then u > theta) or with the interval."""
     excess, rise, bend, size = _excess(t, delta, n, scratch)
