@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.gradients import (
         Margins,
+        SpikeCountSurrogate,
         VoltageGradient,
         check_eventprop,
         check_gradients,
@@ -86,6 +87,7 @@ __all__ = [
     "SpikeCountCrossEntropy",
     "SpikeCountLowerBound",
     "SpikeCountMSE",
+    "SpikeCountSurrogate",
     "SpikeCountTarget",
     "SpikeCountUpperBound",
     "Spikes",
@@ -117,6 +119,7 @@ __all__ = [
 _LAZY = {
     "eventsnn.gradients": (
         "Margins",
+        "SpikeCountSurrogate",
         "VoltageGradient",
         "check_eventprop",
         "check_gradients",

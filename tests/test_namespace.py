@@ -42,6 +42,7 @@ PUBLIC = [
     "SpikeCountCrossEntropy",
     "SpikeCountLowerBound",
     "SpikeCountMSE",
+    "SpikeCountSurrogate",
     "SpikeCountTarget",
     "SpikeCountUpperBound",
     "Spikes",
