@@ -199,6 +199,17 @@ def test_counts_without_a_derivative_take_no_part():
     assert empty == {"d_heights": {}, "d_v": {}}
 
 
+def test_arguments_do_not_depend_on_the_threads():
+    weights, spikes, d_counts = case(3)
+    result = simulate(recurrent(weights), spikes, T_MAX)
+    one, two = (SpikeCountSurrogate().arguments(result, d_counts, n_threads=n) for n in (1, 2))
+    for name in ("a", "b"):
+        assert np.array_equal(one["d_heights"][name], two["d_heights"][name])
+        assert np.array_equal(one["d_v"][name].values, two["d_v"][name].values)
+    with pytest.raises(ValidationError, match="n_threads"):
+        SpikeCountSurrogate().arguments(result, d_counts, n_threads=0)
+
+
 # --- training ---
 
 
