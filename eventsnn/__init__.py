@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.gradients import (
         Margins,
+        SpikeCountSurrogate,
         VoltageGradient,
         check_eventprop,
         check_gradients,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         margins,
     )
     from eventsnn.simulation import Result, simulate
+    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
+    from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
     from eventsnn.training.optimizers import SGD, Adam
@@ -81,6 +84,12 @@ __all__ = [
     "SilentHinge",
     "SimulationError",
     "Sparse",
+    "SpikeCountCrossEntropy",
+    "SpikeCountLowerBound",
+    "SpikeCountMSE",
+    "SpikeCountSurrogate",
+    "SpikeCountTarget",
+    "SpikeCountUpperBound",
     "Spikes",
     "StepDecay",
     "TargetSpikeTimes",
@@ -110,6 +119,7 @@ __all__ = [
 _LAZY = {
     "eventsnn.gradients": (
         "Margins",
+        "SpikeCountSurrogate",
         "VoltageGradient",
         "check_eventprop",
         "check_gradients",
@@ -118,6 +128,8 @@ _LAZY = {
         "margins",
     ),
     "eventsnn.simulation": ("Result", "simulate"),
+    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
+    "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.margin_penalty": ("MarginPenalty",),
     "eventsnn.training.optimizers": ("SGD", "Adam"),

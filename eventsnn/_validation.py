@@ -53,3 +53,18 @@ def number(name: str, value: float, *, above: float = -np.inf, at_least: float =
         bounds = f" and > {above:g}" if above > -np.inf else f" and >= {at_least:g}" if at_least > -np.inf else ""
         raise ValidationError(f"{name}: must be a finite number{bounds}, got {value!r}")
     return float(value)
+
+
+def spike_counts(name: str, values: ArrayLike) -> NDArray[np.float64]:
+    """A float64 copy of spike counts, shape (n_samples, n_neurons), finite and >= 0."""
+    array = float_array(name, values)
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValidationError(
+            f"{name}: must have shape (n_samples, n_neurons) with n_neurons >= 1, got {array.shape}; "
+            "Spikes.counts() gives them"
+        )
+    bad = ~(np.isfinite(array) & (array >= 0))
+    if bad.any():
+        b, n = np.argwhere(bad)[0]
+        raise ValidationError(f"{name}: must be finite and >= 0, got {array[b, n]:g} at sample {b}, neuron {n}")
+    return array

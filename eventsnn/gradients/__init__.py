@@ -1,11 +1,12 @@
-"""Exact gradients, derived by hand."""
+"""Exact gradients, derived by hand, and the one surrogate that spike counts need."""
 
 from eventsnn.gradients.check import GradientReport, check_gradients
 from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.gradients.eventprop_check import check_eventprop
 from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
 from eventsnn.gradients.first_spike import Gradients, loss_and_grad
+from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.gradients.spike_margins import Margins, margins
 
-__all__ = ["EventPropGradients", "GradientReport", "Gradients", "Margins", "VoltageGradient", "check_gradients"]
-__all__ += ["check_eventprop", "eventprop", "loss_and_grad", "margins"]
+__all__ = ["EventPropGradients", "GradientReport", "Gradients", "Margins", "SpikeCountSurrogate"]
+__all__ += ["VoltageGradient", "check_eventprop", "check_gradients", "eventprop", "loss_and_grad", "margins"]

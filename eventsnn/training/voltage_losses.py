@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import float_array, number
 from eventsnn.errors import ValidationError
+from eventsnn.training.cross_entropy import softmax_cross_entropy
 
 __all__ = ["IntegralCrossEntropy", "MaxVoltageCrossEntropy", "VoltageCrossEntropy", "VoltageLoss"]
 
@@ -40,7 +41,7 @@ class VoltageLoss(ABC):
 
     @abstractmethod
     def _logits(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n_samples, n_outputs); a new array."""
+        """(n_samples, n_outputs)."""
 
     @abstractmethod
     def _d_values(self, d_logits: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -56,19 +57,8 @@ class VoltageLoss(ABC):
         values : what the readout gives, shape (n_samples, n_outputs), or (n_samples, n_times, n_outputs)
         labels : class of each sample, shape (n_samples,)
         """
-        z = self._logits(np.asarray(values, dtype=np.float64))
-        rows = np.arange(labels.size)
-        z -= z[rows, labels][:, None]  # the loss is log sum exp z now, exact also where it is far below 1
-        top = np.maximum(z.max(axis=1, initial=0.0), 0.0)
-        weights = np.exp(z - top[:, None])
-        total = weights.sum(axis=1)
-        weights[rows, labels] = 0.0
-        others = weights.sum(axis=1)
-        # where the label's logit is the highest, log1p of the others keeps the digits of a small loss
-        losses = np.where(top > 0.0, top + np.log(total), np.log1p(others))
-        weights /= total[:, None]
-        weights[rows, labels] = -others / total
-        return losses, self._d_values(weights, np.shape(values))
+        losses, d_logits = softmax_cross_entropy(self._logits(np.asarray(values, dtype=np.float64)), labels)
+        return losses, self._d_values(d_logits, np.shape(values))
 
     def predictions(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
         """The class with the highest logit, the lowest of equal ones, shape (n_samples,)."""
