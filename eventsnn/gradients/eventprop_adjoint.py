@@ -243,7 +243,7 @@ def _arrival_at(
     if not found:
         name, n = _name_of(part, neuron)
         raise ValidationError(
-            f"eventprop: d_v[{name!r}].slopes: nothing arrives at neuron {n} in sample {b} at t = {t!r}; where the "
+            f"eventprop: d_v[{name!r}].slopes: nothing arrives at neuron {n} in sample {b} at t = {t:.17g}; where the "
             "time is fixed the slope must be 0"
         )
     return min(found)[1:]

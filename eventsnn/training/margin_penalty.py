@@ -33,7 +33,8 @@ class MarginPenalty:
 
     Parameters
     ----------
-    gain : in units of |v_threshold - v_leak - i_bias|; peaks of v closer to the threshold than this cost. 0: none
+    gain : in units of |v_threshold - v_leak - i_bias|, so that a neuron at rest has 1; peaks of v closer to the
+        threshold than this cost. 0: none
     slope : in units of |v_threshold - v_leak - i_bias|/tau_mem; spikes at which v rises less fast cost. 0: none
     strength : what a peak just at the threshold costs, and a spike with dv/dt = 0
     populations : names; default all that can spike
@@ -45,10 +46,11 @@ class MarginPenalty:
 
         loss = strength (sum over neurons of max(0, 1 - m/gain)^2 + sum over spikes of max(0, 1 - S/slope)^2)
 
-    It is continuous as a spike appears or vanishes only in that the gradient of other losses is small there; the
-    penalty itself jumps, from a peak below the threshold to a spike with a small dv/dt. Where a neuron has two peaks of
-    one height the penalty has a kink; the derivative is that of the earlier one. A neuron that rests at its threshold
-    has no unit and costs nothing.
+    Where a peak turns into a spike, which has dv/dt = 0 then, one costs `strength` as the other did; what the spike
+    does from there on makes the loss jump. Where a neuron has two peaks of one height there is a kink; the derivative
+    is that of the earlier one. There is one as well in the delays of several spikes that arrive at one instant, where v
+    is highest: the peak is taken to move with the most inhibitory. A neuron that rests at its threshold has no unit
+    and costs nothing.
 
     Examples
     --------

@@ -181,3 +181,48 @@ def test_slopes_and_heights_that_do_not_fit_are_refused():
             eventprop(case.result, **{what: {name: own[:-1]}})
         with pytest.raises(ValidationError, match=rf"{what}\['{name}'\]: must be finite"):
             eventprop(case.result, **{what: {name: np.full_like(own, np.nan)}})
+
+
+def test_direct_derivatives_are_added_and_checked():
+    case = example("receptors")
+    name, population = next(iter(case.network.populations.items()))
+    n, n_receptors = population.n_neurons, len(population.neuron.receptors)
+    direct = {"v_threshold": np.arange(1.0, n + 1), "tau_syn": np.ones((n, n_receptors))}
+    plain, found = (eventprop(case.result, case.d_times, d_neurons=own) for own in (None, {name: direct}))
+    for key, values in plain.neurons[name].items():
+        assert np.array_equal(found.neurons[name][key], values + direct.get(key, 0.0)), key
+    for wrong, message in [
+        ({"nobody": direct}, "d_neurons: no population 'nobody'"),
+        ({name: {"v_thresh": np.ones(n)}}, "no parameter 'v_thresh'; did you mean 'v_threshold'"),
+        ({name: {"v_threshold": np.ones(n + 1)}}, "must be finite and of shape"),
+        ({name: {"tau_syn": np.full((n, n_receptors), np.inf)}}, "must be finite and of shape"),
+        ({name: [1.0]}, "must be a dict by population, got list"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            eventprop(case.result, d_neurons=wrong)
+
+
+def test_a_potential_at_the_time_of_an_arrival_moves_with_it():
+    network = Sequential([Dense([[3.0], [-9.0]], 0.25), LIF(tau_mem=2.0, tau_syn=1.0)])
+    result = simulate(network, Spikes([0, 0], [0, 1], [0.5, 0.9], n_samples=1, n_neurons=2))
+    s = 0.9 - 0.5
+    response, rise = np.exp(-s / 2) - np.exp(-s), np.exp(-s) - np.exp(-s / 2) / 2
+
+    def gradients(time, slopes):
+        probe = VoltageGradient(np.array([0]), np.array([0]), np.array([time]), np.array([2.0]), slopes)
+        return eventprop(result, d_v={"output": probe})
+
+    at = 0.9 + 0.25
+    moving, fixed = gradients(at, np.array([3.0 * rise])), gradients(at, None)
+    for found in (moving, fixed):
+        assert found.weights[0][:, 0] == pytest.approx([2.0 * response, 0.0], rel=1e-14)
+    assert moving.input_times["input"] == pytest.approx([-6.0 * rise, 6.0 * rise], rel=1e-14)
+    assert fixed.input_times["input"] == pytest.approx([-6.0 * rise, 0.0], rel=1e-14)
+    assert moving.delays[0] == pytest.approx(0.0, abs=1e-14)
+    assert fixed.delays[0] == pytest.approx(-6.0 * rise, rel=1e-14)
+    with pytest.raises(ValidationError, match="nothing arrives at neuron 0 in sample 0 at t = 1;"):
+        gradients(1.0, np.array([1.0]))
+    with pytest.raises(ValidationError, match="must be finite"):
+        gradients(at, np.array([np.nan]))
+    with pytest.raises(ValidationError, match="must be of one length"):
+        gradients(at, np.ones(2))
