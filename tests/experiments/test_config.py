@@ -196,7 +196,7 @@ MISTAKES = {
     ),
     "misspelt data set": (
         changed("{name: xor}", "{name: xorr}"),
-        "its name must be one of yin_yang, xor, bars, delayed_match, mnist, mnist_16x16, got 'xorr'; did you mean 'xor'?",
+        "must be one of yin_yang, xor, bars, delayed_match, mnist, mnist_16x16, got 'xorr'; did you mean 'xor'?",
     ),
     "no name": (changed("{name: adam}", "{beta1: 0.9}"), "training.optimizer: its key 'name' is missing"),
     "missing key": (changed("  epochs: 3\n", ""), "training.epochs: is missing"),

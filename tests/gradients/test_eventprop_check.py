@@ -378,7 +378,7 @@ def test_wrong_arguments_are_named():
             {},
             "check_eventprop.loss: must return .value, d_times. or, .* got float",
         ),
-        ((net, spikes, lambda result: (0.0, {}, {}, {}, {}), 50.0), {}, "check_eventprop.loss: .*, got 5 items"),
+        ((net, spikes, lambda result: (0.0, {}, {}, {}, {}, {}), 50.0), {}, "check_eventprop.loss: .*, got 6 items"),
         ((net, {"noise": spikes}, squares, 50.0), {}, "no input 'noise'"),
         (("net", spikes, squares), {}, "expected a Sequential or a Network, got str"),
     ]:
