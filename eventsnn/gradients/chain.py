@@ -15,7 +15,7 @@ from eventsnn.kernels.hinge import add_hinge
 from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
-from eventsnn.neurons import LIF
+from eventsnn.neurons import LIF, CurrentBased
 from eventsnn.simulation.layers import LayerRunner, is_uniform, make_runners
 from eventsnn.simulation.readouts import ReadoutRunner
 
@@ -25,6 +25,7 @@ __all__ = ["ChainGradient", "VoltageLoss", "require_chain"]
 class VoltageLoss(Protocol):
     """A loss on the potentials of a readout, such as those of `eventsnn.training.voltage_losses`."""
 
+    target: Any
     kind: Any
 
     def value_and_grad(
@@ -36,9 +37,21 @@ class VoltageLoss(Protocol):
         """The class of each sample."""
 
 
-def is_voltage_loss(loss: Any) -> bool:
-    """Whether the loss looks at potentials and not at spike times."""
-    return hasattr(loss, "kind")
+def loss_target(loss: Any) -> str:
+    """What a loss looks at: "times" of first spikes, "potentials" of a readout, or spike "counts"."""
+    return getattr(loss, "target", "times")
+
+
+def require_loss_fits(name: str, neuron: CurrentBased, loss: Any) -> None:
+    """Raise unless the loss looks at something that the output `name` has."""
+    can_spike = isinstance(neuron, LIF)
+    if (loss_target(loss) == "potentials") == can_spike:
+        wanted = (
+            "on first spike times or spike counts" if can_spike else "on potentials, such as MaxVoltageCrossEntropy"
+        )
+        raise ValidationError(
+            f"Trainer.loss: population {name!r} is {neuron!r}, so the loss must be {wanted}; got {loss!r}"
+        )
 
 
 class ChainGradient:
@@ -65,7 +78,7 @@ class ChainGradient:
         self.runners: list[LayerRunner] = make_runners(network, t_max, keep_trace=keep_trace)
         self.tau_syn = network.layers[-1].neuron.tau_syn
         self.readout = None
-        if is_voltage_loss(loss):
+        if loss_target(loss) == "potentials":
             last = network.layers[-1]
             times = getattr(loss, "times", None)
             self.readout = ReadoutRunner(last, last.connection.weight, t_max, kind=loss.kind, times=times)  # type: ignore[union-attr]
@@ -180,10 +193,10 @@ def require_chain(network: Any, loss: Any) -> None:
             "eventsnn.eventprop"
         )
     last = network.layers[-1]
-    if is_voltage_loss(loss) == last.can_spike:
-        wanted = "on first spike times" if last.can_spike else "on potentials, such as MaxVoltageCrossEntropy"
+    require_loss_fits(last.name, last.neuron, loss)
+    if loss_target(loss) == "counts":
         raise ValidationError(
-            f"Trainer.loss: population {last.name!r} is {last.neuron!r}, so the loss must be {wanted}; got {loss!r}"
+            "Trainer.loss: losses on spike counts are not for a Sequential; give network.as_network()"
         )
     for layer in network.layers:
         if layer.connection.has_delay:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import VoltageLoss, is_voltage_loss
+from eventsnn.gradients.chain import VoltageLoss, loss_target, require_loss_fits
 from eventsnn.gradients.eventprop_adjoint import eventprop
-from eventsnn.gradients.eventprop_sums import EventPropGradients
+from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
 from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss
 from eventsnn.gradients.graph_readout import GraphReadout
+from eventsnn.gradients.loss_derivatives import LossDerivatives
+from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
+from eventsnn.gradients.spike_margins import MOVING, margins
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.time_losses import earliest_output
@@ -25,6 +28,9 @@ from eventsnn.spikes import Spikes
 
 __all__ = ["GraphGradient", "require_graph"]
 
+#: parameters of neurons whose gradients take another pass of `eventprop`
+_SECOND_PASS = ("tau_mem", "tau_syn", "v_leak", "i_bias")
+
 
 class GraphGradient:
     """Forward, loss and backward of one block of samples, in float64.
@@ -33,6 +39,8 @@ class GraphGradient:
     ----------
     network, loss, output, t_max : see `require_graph`
     gradients : by name of a parameter, as in `Network.parameter_names`; added to
+    regularizers : `MarginPenalty`, or bounds on the spike counts of all hidden populations
+    surrogate : for losses and regularisers on spike counts
     """
 
     def __init__(
@@ -42,9 +50,13 @@ class GraphGradient:
         output: str,
         t_max: float,
         gradients: Mapping[str, NDArray[np.floating]],
+        *,
+        regularizers: Sequence[Any] = (),
+        surrogate: SpikeCountSurrogate | None = None,
     ) -> None:
         require_graph(network, loss, output, t_max)
         self.loss, self.output, self.t_max, self.gradients = loss, output, t_max, gradients
+        self.regularizers, self.surrogate = regularizers, surrogate or SpikeCountSurrogate()
         self.put(network, {})
 
     def put(self, network: Network, scales: Mapping[str, NDArray[np.float64]]) -> None:
@@ -54,27 +66,29 @@ class GraphGradient:
             respect to what is learned; 1 where there is none
         """
         self.network, self.scales = network, scales
-        self._readout = GraphReadout(network, self.output, self.t_max, self.loss) if self._on_potentials else None
+        self._readout = None
+        if loss_target(self.loss) == "potentials":
+            self._readout = GraphReadout(network, self.output, self.t_max, self.loss)
         # Readouts send nothing: the simulation has less to do without them.
         firing = {name: population for name, population in network.populations.items() if population.can_spike}
         kept = tuple(projection for projection in network.projections if projection.target in firing)
         self._firing = Network(network.inputs, firing, kept)
 
-    @property
-    def _on_potentials(self) -> bool:
-        return is_voltage_loss(self.loss)
-
     def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
-        """What the loss takes: values of the readout, or first spike times; valid until the next call."""
-        return self._forward(events, first_sample)[1]
+        """What the loss takes: values of the readout, first spike times or spike counts; valid until the next call."""
+        return self._outputs_of(self._simulate(events), first_sample)
 
-    def _forward(self, events: InputEvents, first_sample: int) -> tuple[Result, NDArray[np.float64]]:
+    def _simulate(self, events: InputEvents) -> Result:
         n_events, n_inputs = events.offsets[-1], next(iter(self.network.inputs.values()))
         spikes = Spikes._from_offsets(events.offsets, events.neurons[:n_events], events.times[:n_events], n_inputs)
-        result = simulate(self._firing, spikes, self.t_max, progress=False)
+        return simulate(self._firing, spikes, self.t_max, progress=False)
+
+    def _outputs_of(self, result: Result, first_sample: int) -> NDArray[np.float64]:
         if self._readout is not None:
-            return result, self._readout.forward(result, first_sample)
-        return result, result.first_times(self.output)
+            return self._readout.forward(result, first_sample)
+        if loss_target(self.loss) == "counts":
+            return result.spikes[self.output].counts().astype(np.float64)
+        return result.first_times(self.output)
 
     def run(
         self,
@@ -82,28 +96,96 @@ class GraphGradient:
         labels: NDArray[np.int64],
         loss: Any,
         *,
+        hidden_hinge: list[tuple[NDArray[np.bool_], float]] | None = None,
+        output_hinge: float = 0.0,
+        max_norm: float = np.inf,
         min_slope: float = 0.0,
         first_sample: int = 0,
-        **_: Any,
     ) -> BlockOutcome:
-        """Add the block's gradients to `gradients`; see `first_spike.BlockGradient.run`."""
-        result, values = self._forward(events, first_sample)
+        """Add the block's gradients to `gradients`; see `first_spike.BlockGradient.run`.
+
+        The sample bound `max_norm` is not for EventProp: the trainer refuses it.
+        """
+        result = self._simulate(events)
+        values = self._outputs_of(result, first_sample)
+        silent = {name: result.spikes[name].counts() == 0 for name in self._firing.populations}
+        terms = LossDerivatives()
+        d_inputs: dict[str, NDArray[np.float64]] = {}
         if self._readout is not None:
             losses, d_values = loss.value_and_grad(values, labels)
             predictions = loss.predictions(values)
             d_times = self._readout.backward(d_values, self.gradients, self.scales)
+            d_inputs = {name: d_times.pop(name) for name in self.network.inputs if name in d_times}
+            terms.add(d_times=d_times)
+        elif loss_target(loss) == "counts":
+            losses, d_counts = loss.value_and_grad(values, labels)
+            predictions = loss.predictions(values)
+            terms.add(**self.surrogate.arguments(result, {self.output: d_counts}))
         else:
             own = result.spikes[self.output]
             losses, d_first = loss.value_and_grad(values, labels, self.network.populations[self.output].neuron.tau_syn)
             predictions = np.empty(labels.size, np.int64)
             earliest_output(values, predictions)
             is_first = own.times == values[own.samples, own.neurons]
-            d_times = {self.output: np.where(is_first, d_first[own.samples, own.neurons], 0.0)}
-        needs_neurons = any(name.partition(".")[2].startswith("tau") for name in self.gradients)
-        found = eventprop(result, d_times, min_slope=min_slope, neuron_parameters=needs_neurons)
+            terms.add(d_times={self.output: np.where(is_first, d_first[own.samples, own.neurons], 0.0)})
+        losses = losses + self._regularize(result, terms)
+        hidden = [name for name in self._firing.populations if name != self.output]
+        pushed = {}
+        if hidden_hinge is not None:
+            pushed = {
+                name: (silent[name] & wanted, strength)
+                for name, (wanted, strength) in zip(hidden, hidden_hinge, strict=True)
+            }
+        if self._readout is None and output_hinge > 0.0:
+            right = np.zeros(silent[self.output].shape, dtype=bool)
+            right[np.arange(labels.size), labels] = True
+            pushed[self.output] = (silent[self.output] & right, output_hinge)
+        losses += self._push(result, pushed, terms)
+        needs_neurons = any(name.rpartition(".")[2].partition("[")[0] in _SECOND_PASS for name in self.gradients)
+        found = eventprop(result, min_slope=min_slope, neuron_parameters=needs_neurons, **terms.arguments())
         self._add(found)
-        counts = [(result.spikes[name].counts() == 0).sum(axis=0) for name in self._firing.populations]
-        return BlockOutcome(losses, predictions, counts, 0, None, found.n_raised)
+        counts = [silent[name].sum(axis=0) for name in [*hidden, self.output] if name in silent]
+        if self._readout is not None:
+            counts.append(np.zeros(values.shape[-1], np.int64))
+        (d_times_in,) = found.input_times.values()
+        for direct in d_inputs.values():
+            d_times_in = d_times_in + direct
+        return BlockOutcome(losses, predictions, counts, 0, d_times_in, found.n_raised)
+
+    def _regularize(self, result: Result, terms: LossDerivatives) -> NDArray[np.float64]:
+        """Loss of each sample by the regularisers, whose derivatives are added to `terms`."""
+        losses = np.zeros(result.n_samples)
+        for regularizer in self.regularizers:
+            if hasattr(regularizer, "gain"):  # a margin penalty looks at the whole run
+                found = regularizer.value_and_grad(result)
+                losses += found.losses
+                terms.add(d_times=found.d_times, d_v=found.d_v, d_slopes=found.d_slopes, d_neurons=found.d_neurons)
+                continue
+            for name in self._firing.populations:
+                if name != self.output:
+                    values, d_counts = regularizer.value_and_grad(result.spikes[name].counts())
+                    losses += values
+                    terms.add(**self.surrogate.arguments(result, {name: d_counts}))
+        return losses
+
+    def _push(
+        self, result: Result, pushed: dict[str, tuple[NDArray[np.bool_], float]], terms: LossDerivatives
+    ) -> NDArray[np.float64]:
+        """The hinge on the highest potential of silent neurons, as in first-spike layers; its derivative is exact."""
+        losses = np.zeros(result.n_samples)
+        wanted = {name: own for name, own in pushed.items() if own[1] > 0.0 and own[0].any()}
+        if not wanted:
+            return losses
+        found = margins(result, list(wanted))
+        for name, (mask, strength) in wanted.items():
+            unit, time = found.gain_unit[name], found.peak_time[name]
+            moving = mask & np.isin(found.peak_place[name], MOVING) & np.isfinite(time) & (unit > 0.0)
+            samples, neurons = np.nonzero(moving)
+            values = -strength / unit[neurons]
+            losses -= np.bincount(samples, values * found.gain[name][moving], result.n_samples)
+            slopes = found.peak_slope[name][moving]
+            terms.add(d_v={name: VoltageGradient(samples, neurons, time[moving], values, slopes)})
+        return losses
 
     def _add(self, found: EventPropGradients) -> None:
         """Add what is wanted of it."""
@@ -122,12 +204,7 @@ def require_graph(network: Network, loss: Any, output: str, t_max: float) -> Non
         )
     if output not in network.populations:
         raise ValidationError(f"Trainer.output: no population {output!r}{hint(output, network.populations)}")
-    population = network.populations[output]
-    if is_voltage_loss(loss) == population.can_spike:
-        wanted = "on first spike times" if population.can_spike else "on potentials, such as MaxVoltageCrossEntropy"
-        raise ValidationError(
-            f"Trainer.loss: population {output!r} is {population.neuron!r}, so the loss must be {wanted}; got {loss!r}"
-        )
+    require_loss_fits(output, network.populations[output].neuron, loss)
     if t_max == np.inf:
         endless = [
             name

@@ -13,7 +13,7 @@ from eventsnn._names import hint
 from eventsnn._validation import float_array, number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.eventprop_sums import VoltageGradient
-from eventsnn.gradients.spike_margins import PLACES, Margins, margins
+from eventsnn.gradients.spike_margins import MOVING, Margins, margins
 from eventsnn.simulation.result import Result
 
 __all__ = ["SpikeCountSurrogate"]
@@ -24,8 +24,6 @@ _SHAPES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "exponential": lambda x: np.exp(-np.abs(x)),
     "triangular": lambda x: np.maximum(1.0 - np.abs(x), 0.0),
 }
-#: places of a peak whose height a weight can change
-_MOVING = [PLACES.index(place) for place in ("inside", "arrival", "end")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +173,7 @@ class SpikeCountSurrogate:
         self, result: Result, name: str, per_v: NDArray[np.float64], unit: NDArray[np.float64], peaks: Margins
     ) -> VoltageGradient:
         gain, time = peaks.gain[name], peaks.peak_time[name]
-        moves = np.isin(peaks.peak_place[name], _MOVING) & np.isfinite(time) & _may_fire(result, name)
+        moves = np.isin(peaks.peak_place[name], MOVING) & np.isfinite(time) & _may_fire(result, name)
         samples, neurons = np.nonzero(moves)
         values = per_v[moves] * self.derivative(-gain[moves] / unit[neurons])
         kept = values != 0.0  # "triangular" is zero far from the threshold

@@ -17,10 +17,12 @@ from eventsnn.kernels.traces import V_INF
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.result import Result
 
-__all__ = ["PLACES", "Margins", "margins"]
+__all__ = ["MOVING", "PLACES", "Margins", "margins"]
 
 #: what the numbers in `Margins.peak_place` mean
 PLACES = ("none", "start", "release", "inside", "arrival", "end")
+#: numbers of the kinds of peak that what a neuron receives can move
+MOVING = tuple(PLACES.index(place) for place in ("inside", "arrival", "end"))
 _QUANTILES = (0.0, 0.01, 0.1, 0.5)
 
 

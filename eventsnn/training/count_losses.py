@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +26,9 @@ __all__ = ["SpikeCountCrossEntropy", "SpikeCountLoss", "SpikeCountMSE"]
 @dataclass(frozen=True)
 class SpikeCountLoss(ABC):
     """What all losses on spike counts share: the check of their arguments, and the prediction."""
+
+    #: what it looks at
+    target: ClassVar[str] = "counts"
 
     def value_and_grad(self, counts: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss of each sample, and d(loss)/d(counts).

@@ -7,7 +7,7 @@ layer by layer by EventProp, everything else by EventProp over the events of `si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from eventsnn._validation import index_array
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, is_voltage_loss, require_chain
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_target, require_chain
 from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
+from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
@@ -26,6 +27,7 @@ from eventsnn.simulation.event_driven import first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
+from eventsnn.training.count_regularizers import SpikeCountTarget
 from eventsnn.training.learnable import Learnable
 
 __all__ = ["FirstSpikeModel", "Model", "model_of"]
@@ -84,14 +86,14 @@ class Model(ABC):
     def losses(self, outputs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Loss of every sample."""
         loss: Any = self.loss
-        arguments = () if is_voltage_loss(loss) else (self.tau_syn,)
+        arguments = (self.tau_syn,) if loss_target(loss) == "times" else ()
         found: NDArray[np.float64] = loss.value_and_grad(outputs, labels, *arguments)[0]
         return found
 
     def classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
         """Class of every sample, -1 where no output fired."""
         loss: Any = self.loss
-        return loss.predictions(outputs) if is_voltage_loss(loss) else decode_first_spike(outputs)
+        return decode_first_spike(outputs) if loss_target(loss) == "times" else loss.predictions(outputs)
 
     def check(self, spikes: Spikes, labels: Any = None) -> None:
         """Raise unless the data fit."""
@@ -173,8 +175,10 @@ class _GraphModel(Model):
         t_max: float,
         output: str | None,
         learn: Mapping[str, float],
+        **terms: Any,
     ) -> None:
         super().__init__(loss, t_max)
+        self._terms = terms
         if not isinstance(network, Network):
             raise ValidationError(f"Trainer: needs a Sequential or a Network, got {type(network).__name__}")
         self.output = list(network.populations)[-1] if output is None else output
@@ -205,7 +209,7 @@ class _GraphModel(Model):
         return self._network.populations[self.output].neuron.tau_syn
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> GraphGradient:
-        block = GraphGradient(self._network, self.loss, self.output, self.t_max, gradients)
+        block = GraphGradient(self._network, self.loss, self.output, self.t_max, gradients, **self._terms)
         block.put(self._network, self._learnable.scales())
         return block
 
@@ -235,6 +239,8 @@ def model_of(
     *,
     output: str | None = None,
     learn: Mapping[str, float] | None = None,
+    regularizers: Sequence[Any] = (),
+    surrogate: SpikeCountSurrogate | None = None,
 ) -> Model:
     """The model of a network, by the fastest way to its gradient.
 
@@ -251,9 +257,21 @@ def model_of(
             )
         if learn is not None and dict(learn) != ONLY_WEIGHTS:
             raise ValidationError("Trainer.learn: a Sequential learns its weights; give network.as_network()")
+        if regularizers or surrogate is not None:
+            raise ValidationError(
+                "Trainer.regularizers, surrogate: not for a Sequential, whose layers have fast kernels of their own; "
+                "give network.as_network()"
+            )
         if t_max == np.inf and all(layer.fires_once for layer in network.layers):
             require_first_spike(network)
             return FirstSpikeModel(network, loss, t_max)
         require_chain(network, loss)
         return _ChainModel(network, loss, t_max)
-    return _GraphModel(network, loss, t_max, output, ONLY_WEIGHTS if learn is None else learn)
+    for regularizer in regularizers:
+        if isinstance(regularizer, SpikeCountTarget) or not hasattr(regularizer, "value_and_grad"):
+            raise ValidationError(
+                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, whose "
+                f"terms belong to single samples; got {regularizer!r}"
+            )
+    learned = ONLY_WEIGHTS if learn is None else learn
+    return _GraphModel(network, loss, t_max, output, learned, regularizers=tuple(regularizers), surrogate=surrogate)

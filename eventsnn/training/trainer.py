@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.gradients.chain import VoltageLoss, is_voltage_loss
+from eventsnn.gradients.chain import VoltageLoss, loss_target
 from eventsnn.gradients.first_spike import BlockOutcome, block_events
+from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import drop_events, jitter_events
@@ -41,7 +42,8 @@ class Trainer:
     ----------
     network : Sequential, or Network with one input; the trainer works on a copy (`Trainer.network`), a Sequential in
         the dtype of its weights, a Network in float64
-    loss : a loss on the first spike times of the output, or on its potentials if it is a readout (`LI`)
+    loss : a loss on the first spike times of the output, or on its potentials if it is a readout (`LI`); of a Network
+        also on its spike counts
     optimizer : `SGD` or `Adam`
     seed : int or numpy SeedSequence; order of the samples and noise, nothing else
     schedule : factor on the learning rate, follows the batches
@@ -57,6 +59,9 @@ class Trainer:
     learn : what a Network learns, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by
         kind (weight, delay, tau_mem, tau_syn) or by name as in `Network.parameter_names`; default: weights. The rate of
         a delay is in units of the synaptic time constant that it leads to, that of a time constant is relative.
+    regularizers : of a Network: `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound` on every hidden
+        population; their values count as loss
+    surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``
     n_threads : threads over blocks of samples; does not change a single bit of the result
 
     Examples
@@ -81,6 +86,8 @@ class Trainer:
         t_max: float = np.inf,
         output: str | None = None,
         learn: Mapping[str, float] | None = None,
+        regularizers: Sequence[Any] = (),
+        surrogate: SpikeCountSurrogate | None = None,
         n_threads: int = 1,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -94,7 +101,9 @@ class Trainer:
             raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
         if not t_max > 0:
             raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
-        self._model = model_of(network, loss, float(t_max), output=output, learn=learn)
+        self._model = model_of(
+            network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
+        )
         by_eventprop = not isinstance(self._model, FirstSpikeModel)
         if by_eventprop and max_dw_norm is not None:
             raise ValidationError(
@@ -104,7 +113,7 @@ class Trainer:
         if isinstance(silent, WeightBumping):
             if not isinstance(network, Sequential):
                 raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
-            if is_voltage_loss(loss):
+            if loss_target(loss) == "potentials":
                 raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
         self.loss = loss
         self.schedule = schedule or Constant()

@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_named():
     biased = Sequential([Dense(np.ones((3, 2))), replace(MANY, i_bias=0.1), Dense(np.ones((2, 2))), ONCE])
     for net, loss, settings, message in [
         (network(), FIRST, {}, "population 'output' is LI.*so the loss must be on potentials"),
-        (spiking, MAX, {}, "population 'output' is LIF.*so the loss must be on first spike times"),
+        (spiking, MAX, {}, "population 'output' is LIF.*so the loss must be on first spike times or spike counts"),
         (delayed, MAX, {}, "the connection to population 'output' has delays"),
         (biased, FIRST, {}, "population 'hidden' fires more than once and has a bias current"),
         (network(), MAX, {"max_dw_norm": 1.0}, "Trainer.max_dw_norm: only for chains"),

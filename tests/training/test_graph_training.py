@@ -11,11 +11,16 @@ from eventsnn import (
     Adam,
     Dense,
     FirstSpikeCrossEntropy,
+    MarginPenalty,
     Network,
     Population,
     Projection,
     Sequential,
+    SilentHinge,
     Sparse,
+    SpikeCountCrossEntropy,
+    SpikeCountTarget,
+    SpikeCountUpperBound,
     Spikes,
     Trainer,
     ValidationError,
@@ -224,7 +229,7 @@ def test_what_does_not_fit_is_named():
         (unread, {}, "Trainer.output: no projection leads to 'output'"),
         (sparse, {}, "the readout's projection input->output must be Dense"),
         (network(), {"output": "hiden"}, "Trainer.output: no population 'hiden'; did you mean 'hidden'"),
-        (network(), {"output": "hidden"}, "so the loss must be on first spike times"),
+        (network(), {"output": "hidden"}, "so the loss must be on first spike times or spike counts"),
         (network(), {"t_max": np.inf}, "Trainer.t_max: population 'hidden' drives itself"),
         (network(), {"learn": {"weigth": 1.0}}, "Trainer.learn: no parameter 'weigth'; did you mean 'weight'"),
         (network(), {"learn": {"hidden.v_leak": 1.0}}, "hidden.v_leak cannot be learned"),
@@ -241,3 +246,90 @@ def test_what_does_not_fit_is_named():
     assert per_synapse.parameter_names == network().parameter_names
     with pytest.raises(ValidationError, match="n_neurons=3, but the network has 4 input channels"):
         trainer().predict(Spikes([], [], [], n_samples=1, n_neurons=3))
+
+
+TERMS = {
+    "hinge on hidden": {"hidden_hinge": [(np.ones(12, dtype=bool), 0.3)]},
+    "margins": {"regularizers": [MarginPenalty(gain=0.3, slope=1.0, strength=0.1)]},
+}
+
+
+@pytest.mark.parametrize("case", TERMS)
+def test_the_gradient_is_that_of_the_loss_and_its_terms(case):
+    """Weights are so small that many neurons are silent; as above otherwise."""
+    net = network()
+    small = {name: 0.5 * net.parameter(name) for name in ("input->hidden.weight", "hidden->hidden.weight")}
+    net = net.with_parameters(small)
+    spikes, labels = data(n_events=40)
+    settings = dict(TERMS[case])
+    regularizers = settings.pop("regularizers", [])
+    counts = simulate(net, spikes, T_MAX).spikes["hidden"].counts()
+    assert (counts == 0).sum() > 10
+    assert (counts > 0).sum() > 10
+
+    def loss_and_terms(net, gradients=None):
+        graph = GraphGradient(net, AT, "output", T_MAX, gradients or {}, regularizers=regularizers)
+        return float(graph.run(input_events(spikes), labels, AT, **settings).losses.sum())
+
+    names = ["input->hidden.weight", "hidden->hidden.weight", "hidden->hidden.delay", "hidden.tau_mem"]
+    gradients = {name: np.zeros(net.parameter(name).shape) for name in names}
+    value = loss_and_terms(net, gradients)
+    assert value > 1.01 * loss_of(net, AT, spikes, labels)
+    rng = np.random.default_rng(0)
+    for name in names:
+        before, scale = net.parameter(name), np.abs(gradients[name]).max()
+        for index in rng.permutation(np.argwhere(np.ones(before.shape)))[:8]:
+            index, h = tuple(index), 1e-6 * np.abs(before).max()
+            sides = []
+            for step in (h, -h):
+                moved = before.copy()
+                moved[index] += step
+                sides.append(loss_and_terms(net.with_parameters({name: moved})))
+            assert gradients[name][index] == pytest.approx((sides[0] - sides[1]) / (2 * h), rel=1e-5, abs=2e-5 * scale)
+
+
+def test_silent_neurons_come_back_by_the_default_hinge():
+    net = network()
+    net = net.with_parameters({"input->hidden.weight": 0.05 * np.abs(net.parameter("input->hidden.weight"))})
+    own = trainer(net, silent=SilentHinge(strength=0.1))
+    history = own.fit(Split(60), None, 40, progress=False)
+    assert history[0].silent_hidden == 1.0
+    assert history[-1].silent_hidden < 0.8
+
+
+def test_spike_counts_are_learned_within_bounds():
+    """Two classes by which half of the inputs fires; hidden neurons that fire too often are held back."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    samples = np.repeat(np.arange(60), 8)
+    neurons = np.repeat(labels, 8) * 2 + rng.integers(0, 2, 480)
+    split = Split(1)
+    split.spikes = Spikes(samples, neurons, rng.uniform(0.0, 20e-3, 480), n_samples=60, n_neurons=4)
+    split.labels = labels
+    net = network(output=LIF(TAU_MEM, TAU_SYN))
+    rates = {}
+    for bound in (None, 0.5):
+        regularizers = [] if bound is None else [SpikeCountUpperBound(bound, 0.5)]
+        own = Trainer(
+            net, SpikeCountCrossEntropy(), Adam(1e-2), seed=0, batch_size=20, min_slope=0.1, t_max=T_MAX,
+            regularizers=regularizers,
+        )  # fmt: skip
+        own.fit(split, None, 25, progress=False)
+        rates[bound] = simulate(own.network, split.spikes, T_MAX).spikes["hidden"].counts().mean()
+        if bound is None:
+            assert own.evaluate(split).accuracy >= 0.9
+            assert own.predict(split.spikes).outputs.shape == (60, 2)
+    assert rates[0.5] < 0.8 * rates[None]
+
+
+def test_terms_that_do_not_fit_are_named():
+    chain = Sequential([Dense(np.ones((4, 2))), LIF(TAU_MEM, TAU_SYN)])
+    for net, loss, settings, message in [
+        (network(), AT, {"regularizers": [SpikeCountTarget(1.0, 1.0)]}, "whose terms belong to single samples"),
+        (network(), AT, {"regularizers": ["l2"]}, "Trainer.regularizers: must be MarginPenalty"),
+        (chain, FirstSpikeCrossEntropy(xi=0.5), {"regularizers": [MarginPenalty()]}, "not for a Sequential"),
+        (chain, SpikeCountCrossEntropy(), {}, "losses on spike counts are not for a Sequential"),
+        (network(), SpikeCountCrossEntropy(), {}, "so the loss must be on potentials"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            Trainer(net, loss, Adam(1e-2), seed=0, t_max=T_MAX, **settings)
