@@ -4,7 +4,7 @@ from eventsnn.gradients.check import GradientReport, check_gradients
 from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.gradients.eventprop_check import check_eventprop
 from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
-from eventsnn.gradients.first_spike import Gradients, loss_and_grad
+from eventsnn.gradients.loss_gradient import Gradients, loss_and_grad
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.gradients.spike_margins import Margins, margins
 

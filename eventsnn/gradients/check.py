@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.differences import INPUT_TIMES, Float64Difference, HighPrecisionDifference, LossDifference
-from eventsnn.gradients.first_spike import TimeLoss, check_targets, loss_and_grad, require_first_spike
+from eventsnn.gradients.first_spike import TimeLoss, require_first_spike
+from eventsnn.gradients.loss_gradient import check_targets, loss_and_grad
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
 from eventsnn.spikes import Spikes
@@ -177,7 +178,7 @@ def check_gradients(
     """
     require_first_spike(network)
     check_inputs(network, spikes)
-    labels = check_targets(network, spikes, targets)
+    labels = check_targets(network.n_outputs, spikes, targets)
     _check_arguments(precision, digits, n_entries, silent_strength)
     tolerance = number("check_gradients.tolerance", tolerance, above=0)
     network = network.astype(np.float64)

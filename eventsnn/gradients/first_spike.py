@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from eventsnn._validation import index_array
 from eventsnn.errors import ValidationError
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import gather_events
@@ -18,12 +17,9 @@ from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.neurons import LIF
-from eventsnn.simulation.event_driven import check_inputs
-from eventsnn.simulation.layers import LayerRunner, input_events, make_runners
-from eventsnn.simulation.parallel import BlockPool, sample_blocks
-from eventsnn.spikes import Spikes
+from eventsnn.simulation.layers import LayerRunner, make_runners
 
-__all__ = ["BlockGradient", "Gradients", "TimeLoss", "loss_and_grad"]
+__all__ = ["BlockGradient", "BlockOutcome", "TimeLoss", "block_events", "require_first_spike"]
 
 
 class TimeLoss(Protocol):
@@ -159,110 +155,6 @@ def require_first_spike(network: Sequential) -> None:
                 f"first-spike gradients need neurons that fire at most once: population {layer.name!r} has "
                 f"max_spikes={layer.neuron.max_spikes}; build it with LIF(..., max_spikes=1)"
             )
-
-
-def check_targets(network: Sequential, spikes: Spikes, targets: ArrayLike) -> NDArray[np.int64]:
-    """Labels as int64, or raise."""
-    labels = index_array("targets", targets, network.n_outputs, "number of outputs")
-    if labels.size != spikes.n_samples:
-        raise ValidationError(f"targets: {labels.size} labels for {spikes.n_samples} samples")
-    if labels.size == 0:
-        raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
-    return labels
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """Derivatives of the mean loss over the samples.
-
-    Attributes
-    ----------
-    parameters : by name as in `Sequential.parameters`
-    input_times : shape (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none)
-    """
-
-    parameters: dict[str, NDArray[np.floating]]
-    input_times: NDArray[np.float64]
-
-
-def loss_and_grad(
-    network: Sequential,
-    spikes: Spikes,
-    targets: ArrayLike,
-    loss: TimeLoss,
-    *,
-    method: Literal["first_spike"] = "first_spike",
-    silent_strength: float = 0.0,
-    n_threads: int = 1,
-) -> tuple[float, Gradients]:
-    """Mean loss over the samples and its exact gradient.
-
-    Parameters
-    ----------
-    network : chain of layers whose neurons fire at most once
-    spikes : input, at most one spike per input neuron for `Gradients.input_times` to be meaningful
-    targets : class of each sample, shape (n_samples,)
-    loss : a loss on first spike times
-    method : "first_spike", the closed-form gradient
-    silent_strength : strength of the hinge on the peak potential of *every* silent neuron, hidden or the right output
-    n_threads : threads over blocks of samples; the result does not depend on it
-
-    Returns
-    -------
-    (loss, gradients)
-
-    Raises
-    ------
-    ValidationError
-        Inputs or targets that do not fit, an empty batch, neurons without the one-spike limit, delays, an unknown
-        method.
-    SimulationError
-        The membrane potential is not finite.
-
-    Notes
-    -----
-    dT/dw = -k(T - t_j)/(dv/dt), dT/dt_j = w k'(T - t_j)/(dv/dt) (Goeltz et al. 2021); exact while no spike appears or
-    vanishes. A silent neuron passes nothing but its hinge.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from eventsnn import Dense, FirstSpikeCrossEntropy, LIF, Sequential, Spikes, loss_and_grad
-    >>> net = Sequential([Dense(np.full((2, 2), 3.0)), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
-    >>> value, grad = loss_and_grad(net, Spikes([0, 0], [0, 1], [0.1, 0.4], n_samples=1, n_neurons=2), [0],
-    ...                             FirstSpikeCrossEntropy(xi=1.0))
-    >>> round(value, 6), grad.parameters["output.weight"].shape
-    (0.693147, (2, 2))
-    """
-    if method != "first_spike":
-        raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike'")
-    require_first_spike(network)
-    check_inputs(network, spikes)
-    labels = check_targets(network, spikes, targets)
-    blocks = sample_blocks(spikes.n_samples)
-    source = input_events(spikes)
-    d_blocks = [[np.zeros_like(w) for w in network.weights] for _ in blocks]
-    hinge = [(np.ones(layer.n_neurons, dtype=bool), silent_strength) for layer in network.layers[:-1]]
-
-    def work(k: int) -> BlockOutcome:
-        start, stop = blocks[k]
-        return BlockGradient(network, d_blocks[k]).run(
-            block_events(source, np.arange(start, stop)), labels[start:stop], loss,
-            hidden_hinge=hinge if silent_strength > 0 else None, output_hinge=silent_strength,
-            want_inputs=True, first_sample=start,
-        )  # fmt: skip
-
-    with BlockPool(n_threads) as pool:
-        outcomes = pool.map(work, range(len(blocks)))
-    value = float(np.concatenate([o.losses for o in outcomes]).mean())
-    parameters = {}
-    for k, name in enumerate(network.parameters()):
-        total = d_blocks[0][k]
-        for other in d_blocks[1:]:
-            total = total + other[k]
-        parameters[name] = total / total.dtype.type(labels.size)
-    d_inputs = np.concatenate([o.d_inputs for o in outcomes if o.d_inputs is not None]) / labels.size
-    return value, Gradients(parameters, d_inputs)
 
 
 def block_events(source: InputEvents, chosen: NDArray[np.int64]) -> InputEvents:

@@ -175,11 +175,10 @@ def slice_events(source: InputEvents, start: int, stop: int) -> InputEvents:
     )
 
 
-def check_inputs(network: Sequential, spikes: Spikes) -> None:
-    """Raise unless `spikes` fit the network's input."""
+def check_inputs(network: Sequential | Network, spikes: Spikes) -> None:
+    """Raise unless `spikes` fit the network's only input."""
     if not isinstance(spikes, Spikes):
         raise ValidationError(f"spikes: expected Spikes, got {type(spikes).__name__}")
-    if spikes.n_neurons != network.n_inputs:
-        raise ValidationError(
-            f"spikes: n_neurons={spikes.n_neurons}, but the network has {network.n_inputs} input channels"
-        )
+    n_inputs = network.n_inputs if isinstance(network, Sequential) else next(iter(network.inputs.values()))
+    if spikes.n_neurons != n_inputs:
+        raise ValidationError(f"spikes: n_neurons={spikes.n_neurons}, but the network has {n_inputs} input channels")

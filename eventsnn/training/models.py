@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn._validation import index_array
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_target, require_chain
 from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
+from eventsnn.gradients.loss_gradient import check_targets
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import first_spike_times, slice_events
+from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
@@ -56,11 +56,6 @@ class Model(ABC):
     @abstractmethod
     def network(self) -> Sequential | Network:
         """The network with the present values."""
-
-    @property
-    @abstractmethod
-    def n_inputs(self) -> int:
-        """Channels of the input."""
 
     @property
     @abstractmethod
@@ -97,19 +92,9 @@ class Model(ABC):
 
     def check(self, spikes: Spikes, labels: Any = None) -> None:
         """Raise unless the data fit."""
-        if not isinstance(spikes, Spikes):
-            raise ValidationError(f"spikes: expected Spikes, got {type(spikes).__name__}")
-        if spikes.n_neurons != self.n_inputs:
-            raise ValidationError(
-                f"spikes: n_neurons={spikes.n_neurons}, but the network has {self.n_inputs} input channels"
-            )
-        if labels is None:
-            return
-        found = index_array("targets", labels, self.n_outputs, "number of outputs")
-        if found.size != spikes.n_samples:
-            raise ValidationError(f"targets: {found.size} labels for {spikes.n_samples} samples")
-        if found.size == 0:
-            raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
+        check_inputs(self.network, spikes)
+        if labels is not None:
+            check_targets(self.n_outputs, spikes, labels)
 
 
 class _OfChain(Model):
@@ -125,10 +110,6 @@ class _OfChain(Model):
     @property
     def network(self) -> Sequential:
         return self._network
-
-    @property
-    def n_inputs(self) -> int:
-        return self._network.n_inputs
 
     @property
     def n_outputs(self) -> int:
@@ -195,10 +176,6 @@ class _GraphModel(Model):
     @property
     def network(self) -> Network:
         return self._network
-
-    @property
-    def n_inputs(self) -> int:
-        return next(iter(self._network.inputs.values()))
 
     @property
     def n_outputs(self) -> int:

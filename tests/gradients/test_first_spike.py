@@ -267,7 +267,7 @@ def test_loss_and_grad_of_silence_is_zero():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "guess"}, "unknown method 'guess'; available: 'first_spike'"),
+        ({"method": "guess"}, "unknown method 'guess'; available: 'first_spike', 'eventprop'"),
         ({"targets": [0]}, "targets: 1 labels for 2 samples"),
         ({"targets": [0, 3]}, "targets: entry 1 is 3"),
         ({"targets": [0, 0.5]}, "targets: must hold integers"),

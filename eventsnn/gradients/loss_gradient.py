@@ -1,0 +1,182 @@
+"""`loss_and_grad`: the mean loss over samples and its gradient, in closed form or by EventProp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from eventsnn._validation import index_array, number
+from eventsnn.errors import ValidationError
+from eventsnn.gradients.chain import VoltageLoss
+from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss, block_events, require_first_spike
+from eventsnn.gradients.graph_gradient import GraphGradient
+from eventsnn.graph import Network
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import check_inputs
+from eventsnn.simulation.layers import input_events
+from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.spikes import Spikes
+
+__all__ = ["Gradients", "check_targets", "loss_and_grad"]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Derivatives of the mean loss over the samples.
+
+    Attributes
+    ----------
+    parameters : by name as in `Sequential.parameters` or, of a Network, in `Network.parameter_names`; by EventProp also
+        delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), in the shapes that were given
+    input_times : "first_spike": (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none);
+        "eventprop": (n_events,), in the order of the input spikes
+    """
+
+    parameters: dict[str, NDArray[np.floating]]
+    input_times: NDArray[np.float64]
+
+
+def loss_and_grad(
+    network: Sequential | Network,
+    spikes: Spikes,
+    targets: ArrayLike,
+    loss: TimeLoss | VoltageLoss,
+    *,
+    method: Literal["first_spike", "eventprop"] = "first_spike",
+    t_max: float = np.inf,
+    output: str | None = None,
+    min_slope: float = 0.0,
+    silent_strength: float = 0.0,
+    n_threads: int = 1,
+) -> tuple[float, Gradients]:
+    """Mean loss over the samples and its exact gradient.
+
+    Parameters
+    ----------
+    network : for "first_spike" a chain of layers whose neurons fire at most once, without delays; for "eventprop" any
+        network with one input
+    spikes : input; for "first_spike" at most one spike per input neuron for `Gradients.input_times` to be meaningful
+    targets : class of each sample, shape (n_samples,)
+    loss : a loss on first spike times; for "eventprop" also on the potentials of a readout or on spike counts
+    method : "first_spike", the closed-form gradient of the weights; "eventprop", that of every parameter, in float64
+    t_max : "eventprop": end of the simulation
+    output : "eventprop": population that the loss looks at; default: the last one
+    min_slope : "eventprop": bounds the gradients of nearly grazing spikes, see `eventprop`
+    silent_strength : strength of the hinge on the peak potential of *every* silent neuron, hidden or the right output
+    n_threads : threads over blocks of samples; the result does not depend on it
+
+    Returns
+    -------
+    (loss, gradients)
+
+    Raises
+    ------
+    ValidationError
+        Inputs or targets that do not fit, an empty batch, an unknown method, a network or loss that the method does not
+        cover.
+    SimulationError
+        The membrane potential is not finite; a spike that the loss depends on grazes the threshold.
+
+    Notes
+    -----
+    dT/dw = -k(T - t_j)/(dv/dt), dT/dt_j = w k'(T - t_j)/(dv/dt) (Goeltz et al. 2021); exact while no spike appears or
+    vanishes. A silent neuron passes nothing but its hinge. Of losses on spike counts the gradient is the surrogate of
+    `SpikeCountSurrogate`. Parameters of the neurons of a readout are left out; `eventprop` has them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from eventsnn import Dense, FirstSpikeCrossEntropy, LIF, Sequential, Spikes, loss_and_grad
+    >>> net = Sequential([Dense(np.full((2, 2), 3.0)), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    >>> spikes = Spikes([0, 0], [0, 1], [0.1, 0.4], n_samples=1, n_neurons=2)
+    >>> value, grad = loss_and_grad(net, spikes, [0], FirstSpikeCrossEntropy(xi=1.0))
+    >>> round(value, 6), grad.parameters["output.weight"].shape
+    (0.693147, (2, 2))
+    >>> value, grad = loss_and_grad(net, spikes, [0], FirstSpikeCrossEntropy(xi=1.0), method="eventprop")
+    >>> list(grad.parameters)[:4]
+    ['output.weight', 'output.delay', 'output.v_threshold', 'output.v_reset']
+    """
+    if method not in ("first_spike", "eventprop"):
+        raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop'")
+    number("loss_and_grad.silent_strength", silent_strength, at_least=0.0)
+    number("loss_and_grad.min_slope", min_slope, at_least=0.0)
+    if method == "eventprop":
+        return _by_eventprop(network, spikes, targets, loss, t_max, output, min_slope, silent_strength, n_threads)
+    if t_max != np.inf or output is not None or min_slope != 0.0:
+        raise ValidationError("loss_and_grad: t_max, output and min_slope are for method='eventprop'")
+    require_first_spike(network)  # type: ignore[arg-type]
+    assert isinstance(network, Sequential)  # it is required
+    check_inputs(network, spikes)
+    labels = check_targets(network.n_outputs, spikes, targets)
+    source = input_events(spikes)
+    hinge = [(np.ones(layer.n_neurons, dtype=bool), silent_strength) for layer in network.layers[:-1]]
+
+    def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
+        return BlockGradient(network, list(gradients.values())).run(
+            block_events(source, np.arange(start, stop)), labels[start:stop], loss,  # type: ignore[arg-type]
+            hidden_hinge=hinge if silent_strength > 0 else None, output_hinge=silent_strength,
+            want_inputs=True, first_sample=start,
+        )  # fmt: skip
+
+    return _mean(run, {name: np.zeros_like(w) for name, w in network.parameters().items()}, labels.size, n_threads)
+
+
+def _by_eventprop(
+    network: Any, spikes: Spikes, targets: ArrayLike, loss: Any, t_max: float, output: str | None, min_slope: float,
+    silent_strength: float, n_threads: int,
+) -> tuple[float, Gradients]:  # fmt: skip
+    graph = network.as_network() if isinstance(network, Sequential) else network
+    if not isinstance(graph, Network):
+        raise ValidationError(f"loss_and_grad: expected a Sequential or a Network, got {type(network).__name__}")
+    name = list(graph.populations)[-1] if output is None else output
+    GraphGradient(graph, loss, name, t_max, {})  # raises where something does not fit
+    check_inputs(graph, spikes)
+    labels = check_targets(graph.populations[name].n_neurons, spikes, targets)
+    source = input_events(spikes)
+    readouts = {own for own, population in graph.populations.items() if not population.can_spike}
+    wanted = {own: np.zeros(graph.parameter(own).shape) for own in graph.parameter_names
+              if own.rpartition(".")[0] not in readouts}  # fmt: skip
+    hidden = [own for own, population in graph.populations.items() if population.can_spike and own != name]
+    hinge = [(np.ones(graph.populations[own].n_neurons, dtype=bool), silent_strength) for own in hidden]
+
+    def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
+        return GraphGradient(graph, loss, name, t_max, gradients).run(
+            block_events(source, np.arange(start, stop)), labels[start:stop], loss,
+            hidden_hinge=hinge, output_hinge=silent_strength, min_slope=min_slope, first_sample=start,
+        )  # fmt: skip
+
+    value, gradients = _mean(run, wanted, labels.size, n_threads)
+    if isinstance(network, Sequential):  # "input->hidden.weight" is "hidden.weight" there
+        parameters = {own.rpartition("->")[2]: array for own, array in gradients.parameters.items()}
+        gradients = Gradients(parameters, gradients.input_times)
+    return value, gradients
+
+
+def _mean(run: Any, zeros: dict[str, NDArray[Any]], n_samples: int, n_threads: int) -> tuple[float, Gradients]:
+    """Run all blocks and sum their gradients in order."""
+    blocks = sample_blocks(n_samples)
+    by_block = [{name: array.copy() for name, array in zeros.items()} for _ in blocks]
+    with BlockPool(n_threads) as pool:
+        outcomes = pool.map(lambda k: run(*blocks[k], by_block[k]), range(len(blocks)))
+    value = float(np.concatenate([o.losses for o in outcomes]).mean())
+    parameters = {}
+    for name, array in zeros.items():
+        total = by_block[0][name]
+        for other in by_block[1:]:
+            total = total + other[name]
+        parameters[name] = np.asarray(total / array.dtype.type(n_samples))
+    d_inputs = np.concatenate([o.d_inputs for o in outcomes]) / n_samples
+    return value, Gradients(parameters, d_inputs)
+
+
+def check_targets(n_outputs: int, spikes: Spikes, targets: ArrayLike) -> NDArray[np.int64]:
+    """Labels as int64, or raise."""
+    labels = index_array("targets", targets, n_outputs, "number of outputs")
+    if labels.size != spikes.n_samples:
+        raise ValidationError(f"targets: {labels.size} labels for {spikes.n_samples} samples")
+    if labels.size == 0:
+        raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
+    return labels
