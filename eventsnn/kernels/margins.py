@@ -13,7 +13,7 @@ iteration in a bracket. With one receptor D has no zero, and the peak is a close
 
 Most intervals are left out by a bound,
 
-    u <= max(u(0), u(0) exp(-h/tau_mem)) + sum over i_r > 0 of i_r min(c_r, h/tau_mem),
+    u <= max(u(0), 0) + sum over i_r > 0 of i_r min(c_r, h/tau_mem),
 
 with c_r the highest response to a unit current.
 """
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 
 from eventsnn.kernels.exponential_sum import sign_changes
-from eventsnn.kernels.flow import decay_difference, extremum_time, membrane, peak_time, synaptic_kernel
+from eventsnn.kernels.flow import decay_difference, extremum_time, membrane, peak_time, response_and_decay
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.traces import HELD_UNTIL, T_REFRAC, TAU_MEM, V_INF, V_RESET, V_START
 
@@ -41,13 +41,15 @@ _AT_REST = 200.0
 def _state_at(s, u, currents, tau_mem, tau_syn):
     """u, du/ds and D/tau_mem, s after a state."""
     drive, fading = 0.0, 0.0
-    later = u * math.exp(-s / tau_mem)
+    decay = math.exp(-s / tau_mem)
+    later = u * decay
     for r in range(tau_syn.size):
-        i = currents[r] * math.exp(-s / tau_syn[r])
+        rate, delta = 1.0 / tau_syn[r], decay_difference(tau_mem, tau_syn[r])
+        response, synaptic_decay = response_and_decay(s, decay, rate, delta)
+        i = currents[r] * synaptic_decay
         drive += i
-        fading += i / tau_syn[r]
-        delta = decay_difference(tau_mem, tau_syn[r])
-        later += currents[r] / tau_mem * synaptic_kernel(s, tau_mem, tau_syn[r], delta)
+        fading += i * rate
+        later += currents[r] / tau_mem * response
     return later, (drive - later) / tau_mem, fading / tau_mem
 
 
@@ -79,7 +81,7 @@ def _keep(found, u, t, slope, place):
 
 
 @kernel
-def _search_inside(t, h, to_spike, shortest, u, tau_mem, tau_syn, work, scratch, roots, found):
+def _search_inside(t, h, to_spike, u, tau_mem, tau_syn, work, scratch, roots, found):
     """Enter the highest maximum in the interval (t, t + h); one that ends with a spike rises at its end."""
     currents, n = work[_CURRENT], tau_syn.size
     if n == 1:
@@ -88,8 +90,11 @@ def _search_inside(t, h, to_spike, shortest, u, tau_mem, tau_syn, work, scratch,
         if 0.0 < s < h and not to_spike:
             _keep(found, membrane(s, u, currents[0] / tau_mem, tau_mem, delta), t + s, 0.0, INSIDE)
         return
+    longest = shortest = tau_mem
     for r in range(n):
         work[_WEIGHT, r] = currents[r] / tau_syn[r]
+        longest, shortest = max(longest, tau_syn[r]), min(shortest, tau_syn[r])
+    h = min(h, _AT_REST * longest)
     n_roots = sign_changes(work[_WEIGHT], tau_syn, n, h, scratch, roots)
     low, rising = 0.0, _state_at(0.0, u, currents, tau_mem, tau_syn)[1] > 0.0
     for k in range(n_roots + 1):
@@ -105,26 +110,23 @@ def _search_inside(t, h, to_spike, shortest, u, tau_mem, tau_syn, work, scratch,
 
 @kernel
 def _search(t, h, begins, rising, left, to_spike, u, tau_mem, tau_syn, work, scratch, roots, found):
-    """Look through one interval, h > 0, that begins at t; returns whether v rises at its end.
+    """Look through one interval, h > 0, that begins at t.
 
     begins : AT_START or AT_RELEASE where a free stretch begins, else NOWHERE; rising, left : whether v rose before, and
         dv/dt there
     """
     currents = work[_CURRENT]
-    longest = shortest = tau_mem
-    bound = max(u, u * math.exp(-h / tau_mem))
+    bound, drive, part = max(u, 0.0), 0.0, h / tau_mem
     for r in range(tau_syn.size):
-        longest, shortest = max(longest, tau_syn[r]), min(shortest, tau_syn[r])
-        bound += max(currents[r], 0.0) * min(work[_HIGHEST, r], h / tau_mem)
-    if _state_at(0.0, u, currents, tau_mem, tau_syn)[1] <= 0.0:
+        drive += currents[r]
+        bound += max(currents[r], 0.0) * min(work[_HIGHEST, r], part)
+    if drive <= u:
         if begins != NOWHERE:
             _keep(found, u, t, 0.0, begins)
         elif rising:
             _keep(found, u, t, left, AT_ARRIVAL)
-    h = min(h, _AT_REST * longest)
     if bound > found[HEIGHT]:
-        _search_inside(t, h, to_spike, shortest, u, tau_mem, tau_syn, work, scratch, roots, found)
-    return _state_at(h, u, currents, tau_mem, tau_syn)[1] > 0.0
+        _search_inside(t, h, to_spike, u, tau_mem, tau_syn, work, scratch, roots, found)
 
 
 @kernel
@@ -146,8 +148,10 @@ def peaks_and_slopes(
         parameter, found, currents = parameters[n], peaks[n], work[_CURRENT]
         tau_mem, v_inf = parameter[TAU_MEM], parameter[V_INF]
         found[HEIGHT], found[TIME], found[SLOPE], found[PLACE] = -math.inf, math.nan, 0.0, NOWHERE
+        longest = tau_mem
         for r in range(n_receptors):
             currents[r] = start_currents[n, r]
+            longest = max(longest, tau_syn[n, r])
             tau, delta = tau_syn[n, r], decay_difference(tau_mem, tau_syn[n, r])
             work[_HIGHEST, r] = math.exp(-extremum_time(0.0, 1.0 / tau_mem, tau_mem, tau, delta) / tau)
         t, held_until, begins, rising, left = t_start, parameter[HELD_UNTIL], AT_START, False, 0.0
@@ -163,17 +167,18 @@ def peaks_and_slopes(
             ends = next_time > t_max or next_time == math.inf
             h = (t_max if ends else next_time) - t
             if h > 0.0 and not held:
-                rising = _search(
+                _search(
                     t, h, begins, rising, left, not ends and next_time == t_spike, u, tau_mem, tau_syn[n], work,
                     scratch, roots, found,
                 )  # fmt: skip
                 begins = NOWHERE
-                if h < math.inf:
-                    u, left, _ = _state_at(h, u, currents, tau_mem, tau_syn[n])
-                else:
-                    # what lies below v_inf comes up to it, whatever its last digits say of the slope
-                    rising = rising or u < 0.0
-                    u = 0.0
+                until = min(h, _AT_REST * longest)
+                later, left, _ = _state_at(until, u, currents, tau_mem, tau_syn[n])
+                rising = left > 0.0
+                if until < h:  # what then still lies below v_inf comes up to it, whatever its last digits say
+                    rising = later <= 0.0 and (rising or u < 0.0)
+                    left, later = 0.0, 0.0
+                u = later
             if ends:
                 if rising and not held:
                     _keep(found, u, t_max, 0.0, AT_END)
