@@ -287,3 +287,18 @@ def test_loss_and_grad_refuses_what_does_not_fit(change, message):
     arguments = {"network": network(rng, 2.0), "spikes": spikes, "targets": [0, 1], "loss": LOSSES[0]} | change
     with pytest.raises(ValidationError, match=message):
         loss_and_grad(**arguments)
+
+
+def test_loss_and_grad_by_eventprop_is_the_closed_form():
+    rng = np.random.default_rng(5)
+    net = network(rng, 2.0)
+    spikes, labels = batch(rng)
+    loss = FirstSpikeCrossEntropy(xi=0.5)
+    value, closed = loss_and_grad(net, spikes, labels, loss)
+    other, found = loss_and_grad(net, spikes, labels, loss, method="eventprop", n_threads=2)
+    assert other == pytest.approx(value, rel=1e-13)
+    for name, array in closed.parameters.items():
+        np.testing.assert_allclose(found.parameters[name], array, rtol=1e-12, atol=1e-13 * np.abs(array).max())
+    by_event = closed.input_times[spikes.samples, spikes.neurons]
+    np.testing.assert_allclose(found.input_times, by_event, rtol=1e-11, atol=1e-13 * np.abs(by_event).max())
+    assert set(found.parameters) > {"hidden.tau_mem", "output.v_threshold", "hidden.delay"}
