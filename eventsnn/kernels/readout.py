@@ -24,9 +24,10 @@ from eventsnn.kernels.flow import synaptic_kernel
 from eventsnn.kernels.highest import LANES, P, Q, enter_highest, find_highest
 from eventsnn.kernels.jit import kernel
 
-#: backwards: h exp(-s/tau_mem) x, h exp(-s/tau_mem) and h exp(-s/tau_syn) with h = dL/du, s the time of the maximum
-A, B, FADE = 0, 1, 2
-BACKWARD_ROWS = 3
+#: Parts of the work array of a chunk, LANES numbers each (in one dimension, as in `highest`): h exp(-s/tau_mem) x,
+#: h exp(-s/tau_mem) and h exp(-s/tau_syn) with h = dL/du, s the time of the maximum
+A, B, FADE = 0, LANES, 2 * LANES
+BACKWARD_WORK = 3 * LANES
 
 
 @kernel
@@ -82,10 +83,11 @@ def _give_back(weight, d_weight, j, gain, cross, rate, work):
     real = weight.dtype.type
     along, fading = real(0.0), real(0.0)
     for c in range(weight.shape[1]):
+        own = BACKWARD_WORK * c
         for i in range(weight.shape[2]):
-            g = work[A, c, i] * gain + work[B, c, i] * cross
+            g = work[own + A + i] * gain + work[own + B + i] * cross
             along += weight[j, c, i] * g
-            fading += weight[j, c, i] * work[FADE, c, i]
+            fading += weight[j, c, i] * work[own + FADE + i]
             d_weight[j, c, i] += g
     return along * rate - gain * fading
 
@@ -97,11 +99,11 @@ def _move_reference_back(work, shift, tau_mem, tau_syn, delta):
     keep = real(math.exp(-shift / tau_mem))
     mix = real(synaptic_kernel(shift, tau_mem, tau_syn, delta))
     fade = real(math.exp(-shift / tau_syn))
-    for c in range(work.shape[1]):
-        for i in range(LANES):
-            work[A, c, i] = work[A, c, i] * fade + work[B, c, i] * mix
-            work[B, c, i] *= keep
-            work[FADE, c, i] *= fade
+    for own in range(0, work.size, BACKWARD_WORK):
+        for i in range(own, own + LANES):
+            work[A + i] = work[A + i] * fade + work[B + i] * mix
+            work[B + i] *= keep
+            work[FADE + i] *= fade
 
 
 @kernel
@@ -115,7 +117,7 @@ def readout_max_backward(
     constants, weight, events, factors, record : as in the forward pass
     d_height : float64, (n_samples, n_chunks LANES); dL/du of the maxima, 0 in the padding
     by_event : int64, room for the events of the longest sample; following : int64, (n_chunks LANES,); scratch
-    work : weight.dtype, (BACKWARD_ROWS, n_chunks, LANES)
+    work : weight.dtype, (n_chunks BACKWARD_WORK,)
     d_weight : weight.dtype, the shape of `weight`; added to
     d_times : float64, (n_events,), overwritten; of size 0 when not wanted
     """
@@ -147,10 +149,10 @@ def readout_max_backward(
                 _move_reference_back(work, shift, tau_mem, tau_syn, delta)
             n = by_event[k - start]
             while n >= 0:
-                c, i, x = n // LANES, n % LANES, warped[b, n]
+                i, x = BACKWARD_WORK * (n // LANES) + n % LANES, warped[b, n]
                 flow = d_height[b, n] * decay_mem[b, n]
-                work[A, c, i], work[B, c, i] = flow * x, flow
-                work[FADE, c, i] = flow * (1.0 - delta * x)  # exp(-s/tau_syn)
+                work[A + i], work[B + i] = flow * x, flow
+                work[FADE + i] = flow * (1.0 - delta * x)  # exp(-s/tau_syn)
                 n = following[n]
             d_time = _give_back(weight, d_weight, neurons[k], values[GAIN, k], values[CROSS, k], rate, work)
             if want_times:

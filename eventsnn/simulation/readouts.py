@@ -22,7 +22,7 @@ from eventsnn.kernels.constants import (
 from eventsnn.kernels.event_factors import event_factors
 from eventsnn.kernels.flow import decay_difference
 from eventsnn.kernels.highest import HIGHEST_WORK, LANES
-from eventsnn.kernels.readout import BACKWARD_ROWS, readout_max, readout_max_backward
+from eventsnn.kernels.readout import BACKWARD_WORK, readout_max, readout_max_backward
 from eventsnn.kernels.readout_linear import (
     readout_linear,
     readout_linear_backward,
@@ -112,7 +112,7 @@ class ReadoutRunner:
             self._lanes = np.zeros((self.n_pre, *shape), weight.dtype)
             self._d_lanes = np.zeros_like(self._lanes)
             self._work, self._best = np.empty(HIGHEST_WORK, weight.dtype), np.empty(LANES, np.int64)
-            self._backward_work = np.empty((BACKWARD_ROWS, *shape), weight.dtype)
+            self._backward_work = np.empty(n_chunks * BACKWARD_WORK, weight.dtype)
             self._following = np.zeros(n_chunks * LANES, np.int64)
         self._make_sample_buffers(0)
         self._make_event_buffers(0)
