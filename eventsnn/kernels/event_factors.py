@@ -7,6 +7,7 @@ from eventsnn.kernels.constants import (
     CROSS,
     EXPONENTIAL,
     GAIN,
+    POWER,
     REDUCED,
     REFERENCE,
     REFERENCE_SPAN,
@@ -18,18 +19,34 @@ from eventsnn.kernels.constants import (
 from eventsnn.kernels.exponential import exp_rows
 from eventsnn.kernels.flow import warp
 from eventsnn.kernels.jit import kernel
-from eventsnn.kernels.spike_time import FAMILY_DOUBLE, FAMILY_EQUAL
+from eventsnn.kernels.spike_time import FAMILY_EQUAL
 
 #: least |delta| tau_mem at which the warped time is formed from an exponential
 _FAR_APART = 0.1
+#: largest tau_mem/tau_syn for which powers are cheaper than a second exponential
+_MOST_POWERS = 8
+
+
+@kernel
+def _whole_ratio(tau_mem, tau_syn):
+    """tau_mem/tau_syn if that is a whole number from 2 to _MOST_POWERS, up to its rounding errors; else 0."""
+    ratio = tau_mem / tau_syn
+    whole = int(ratio + 0.5) if ratio < _MOST_POWERS + 0.5 else 0
+    return whole if whole >= 2 and abs(ratio - whole) <= 4e-16 * whole else 0
 
 
 @kernel(fastmath={"contract"})
-def _factors_of_double(values, floats, n_events, tau_mem):
+def _factors_of_multiple(values, floats, n_events, tau_mem, delta, ratio):
+    """All rows from EXPONENTIAL, for tau_mem == ratio tau_syn: exp(delta s) = rise^(ratio - 1)."""
+    for k in range(n_events):
+        floats[POWER, k] = floats[EXPONENTIAL, k]
+    for _ in range(ratio - 2):
+        for k in range(n_events):
+            floats[POWER, k] *= floats[EXPONENTIAL, k]
     for k in range(n_events):
         rise = floats[EXPONENTIAL, k]
-        x = tau_mem * (1.0 - 1.0 / rise)
-        gain = rise * rise / tau_mem
+        x = (1.0 - 1.0 / floats[POWER, k]) / delta
+        gain = floats[POWER, k] * rise / tau_mem
         floats[WARPED, k] = x
         values[RISE, k] = rise
         values[GAIN, k] = gain
@@ -62,8 +79,8 @@ def event_factors(constants, events, factors):
 
     The reference time is that of the first event of a sample and moves to the current event when the exponents would
     grow beyond `REFERENCE_SPAN`, or p + q x would cancel. One or two exponentials per event, vectorised:
-    exp(s/tau_syn) follows from exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and for tau_mem == 2 tau_syn
-    x follows as well (to an absolute precision, which is all that p + q x can use).
+    exp(s/tau_syn) follows from exp(s/tau_mem) and x, because exp(-delta s) = 1 - delta x, and where tau_mem is a
+    multiple of tau_syn x follows as well (to an absolute precision, which is all that p + q x can use).
     """
     tau_mem, delta = constants.tau_mem, constants.delta
     span = REFERENCE_SPAN * min(tau_mem, constants.tau_syn)
@@ -81,11 +98,12 @@ def event_factors(constants, events, factors):
             clock[REFERENCE, k] = reference
             floats[WARPED, k] = t - reference
             floats[REDUCED, k] = (t - reference) / tau_mem
-    if constants.family != FAMILY_DOUBLE and constants.family != FAMILY_EQUAL:
+    ratio = _whole_ratio(tau_mem, constants.tau_syn)
+    if ratio == 0 and constants.family != FAMILY_EQUAL:
         _warp_times(events, factors, tau_mem, delta)
     exp_rows(floats, factors.bits, n_events)
-    if constants.family == FAMILY_DOUBLE:
-        _factors_of_double(values, floats, n_events, tau_mem)
+    if ratio > 0:
+        _factors_of_multiple(values, floats, n_events, tau_mem, delta, ratio)
     else:
         for k in range(n_events):
             rise, x = floats[EXPONENTIAL, k], floats[WARPED, k]

@@ -7,7 +7,7 @@ vectorised loop; what peaks inside, fires twice or takes longer is solved alone,
 for plain arithmetic is decided by `crossing`.
 
 When a spike comes does not depend, to the last bit, on where its interval ends or whether it was solved alone: both
-use `_short_rise`, compiled without fused operations.
+use `short_rise`, compiled without fused operations.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ import numpy as np
 
 from eventsnn.kernels.constants import CROSS, GAIN, OFF, REFERENCE, SPIKE_DECAY, SPIKE_SLOPE, SPIKE_WARPED, TIME
 from eventsnn.kernels.crossing import crosses
-from eventsnn.kernels.flow import exp_or_inf, extremum_time, membrane, synaptic_kernel, warp
+from eventsnn.kernels.flow import exp_or_inf, extremum_time, synaptic_kernel, warp
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.rise import is_near, parabola, rise_to, short_rise
+from eventsnn.kernels.solve import highest_peak
 from eventsnn.kernels.spike_time import spike_time
 
 #: Relative distance from threshold beyond which plain arithmetic decides: far above its rounding errors in float64.
 _CLEAR = 1e-7
 #: The same for the bound on what comes after the last event, whose p and q may be float32.
 _CLEARLY_BELOW = 1e-4
-#: Halley's iteration may stop after a step this short (in tau_mem): the next would be its cube. What takes more steps
-#: is left to `spike_time`, as are spikes with a slope below this many theta/tau_mem.
-_LAST_STEP, _MOST_STEPS, _GRAZING = 1e-6, 8, 0.03
-#: `_short_rise` takes times up to this many time constants: its power series end at 1/4^13/13! = 2e-18
-_SHORT = 0.25
+#: Where |delta| tau_syn is smaller (but not 0), the closed form of a peak loses digits to its large exponent.
+_NEARLY_EQUAL = 1e-4
+#: float64 numbers of the widest vectors
+_VECTOR = 8
 #: state of a neuron in an interval
 _NONE, _RISES, _DOUBTFUL = 0, 1, 2
 #: bits for the place of a spike in the buffers: neurons have the other 27 of 63
@@ -45,74 +46,6 @@ _P, _Q, _W, _HERE, _TAKEN, _U, _I, _H, _X, _DECAY = range(10)
 
 
 @kernel(inline=True)
-def _series_tail(z):
-    """1 - z/4 (1 - z/5 (1 - ... z/13)): with T, exp(-z) = 1 - z (1 - z/2 (1 - z/3 T)).
-
-    Written out because a loop in here would keep the loop around it from being vectorised.
-    """
-    tail = 1.0 - z * (1 / 12) * (1.0 - z * (1 / 13))
-    tail = 1.0 - z * (1 / 10) * (1.0 - z * (1 / 11) * tail)
-    tail = 1.0 - z * (1 / 8) * (1.0 - z * (1 / 9) * tail)
-    tail = 1.0 - z * (1 / 6) * (1.0 - z * (1 / 7) * tail)
-    return 1.0 - z * (1 / 4) * (1.0 - z * (1 / 5) * tail)
-
-
-@kernel(inline=True)
-def _short_rise(u, i, theta, tau_mem, delta):
-    """`_rise_to` for h <= _SHORT time constants, without a branch or a library function: it vectorises."""
-    rate = 1.0 / tau_mem
-    slope, gap = i - u * rate, theta - u
-    square = slope * slope - 2.0 * (i * (delta + rate) + slope * rate) * gap
-    h = 2.0 * gap / (slope + math.sqrt(square if square > 0.0 else 0.0))
-    x, decay, step = 0.0, 1.0, 0.0
-    for _ in range(2):
-        h -= step
-        z, y = h * rate, h * delta
-        decay = 1.0 - z * (1.0 - z * (1 / 2) * (1.0 - z * (1 / 3) * _series_tail(z)))
-        x = h * (1.0 - y * (1 / 2) * (1.0 - y * (1 / 3) * _series_tail(y)))
-        excess = (u + i * x) * decay - theta
-        drive = i * (1.0 - delta * x) * decay
-        slope = drive - (excess + theta) * rate
-        step = excess / slope
-        step /= 1.0 + 0.5 * step * (drive * (delta + rate) + slope * rate) / slope
-    x -= step * (1.0 + 0.5 * delta * step) * (1.0 - delta * x)
-    decay *= 1.0 + step * rate * (1.0 + 0.5 * step * rate)
-    h -= step
-    short = (h > 0.0) & (h * rate <= _SHORT) & (abs(h * delta) <= _SHORT)
-    found = short & (abs(step) <= _LAST_STEP * tau_mem) & (slope * tau_mem > _GRAZING * theta)
-    return (h if found else math.nan), x, decay
-
-
-@kernel
-def _rise_to(u, i, theta, tau_mem, delta):
-    """The only h > 0 with u(h) = theta and du/dh > 0, where u(0) = u < theta and i = i_syn(0)/tau_mem > 0.
-
-    Returns h, warp(h) and exp(-h/tau_mem); h = nan if there is none, or it is close to grazing, or hard to find.
-    """
-    rate = 1.0 / tau_mem
-    slope, gap = i - u * rate, theta - u
-    square = slope * slope - 2.0 * (i * (delta + rate) + slope * rate) * gap
-    h = 2.0 * gap / (slope + math.sqrt(square)) if square > 0.0 else gap / slope
-    for _ in range(_MOST_STEPS):
-        if not h > 0.0:
-            break
-        x, decay = warp(h, delta), math.exp(-h * rate)
-        excess = (u + i * x) * decay - theta
-        drive = i * (1.0 - delta * x) * decay
-        slope = drive - (excess + theta) * rate
-        if not slope * tau_mem > _GRAZING * theta:
-            break  # past the peak or close to it
-        step = excess / slope
-        step /= 1.0 + 0.5 * step * (drive * (delta + rate) + slope * rate) / slope
-        h -= step
-        if abs(step) <= _LAST_STEP * tau_mem:
-            x -= step * (1.0 + 0.5 * delta * step) * (1.0 - delta * x)
-            decay *= 1.0 + step * rate * (1.0 + 0.5 * step * rate)
-            return h, x, decay
-    return math.nan, 0.0, 1.0
-
-
-@kernel(inline=True)
 def _stays_below(end, i_end, width, limit, rate, delta):
     """Whether u, below `limit` at both ends of an interval and i_syn > 0, is so in between for certain.
 
@@ -124,23 +57,21 @@ def _stays_below(end, i_end, width, limit, rate, delta):
 
 
 @kernel
-def _crosses_after(constants, p, q, s, s_high, here, end, i_end, doubt):
+def _crosses_after(constants, p, q, s, s_high, here, i_here, end, i_end, doubt):
     """Whether u, i_syn > 0, crosses in (s, s_high]: by its values at both ends and at the peak, exactly if in doubt."""
     tau_mem, tau_syn, delta, theta = constants.tau_mem, constants.tau_syn, constants.delta, constants.theta
     if here < theta - doubt:
         if end > theta + doubt:
             return True
         if end < theta - doubt:
-            if _stays_below(end, i_end, s_high - s, theta - doubt, 1.0 / tau_mem, delta):
+            if _stays_below(end, i_end, s_high - s, theta - doubt, 1.0 / tau_mem, delta) or i_here <= here / tau_mem:
                 return False
-            s_peak = extremum_time(p, q, tau_mem, tau_syn, delta)
-            if s_peak <= s:
-                return False
-            top = membrane(s_peak, p, q, tau_mem, delta)
-            if top < theta - doubt:
-                return False
-            if top > theta + doubt and s_peak < s_high:
-                return True
+            if delta == 0.0 or abs(delta) * tau_syn > _NEARLY_EQUAL:
+                top = highest_peak(constants, p, q)  # inside: u rises at s and does not at s_high
+                if top < theta - doubt:
+                    return False
+                if theta + doubt < top < math.inf:
+                    return True
     return crosses(p, q, theta, tau_mem, tau_syn, delta, s, s_high)
 
 
@@ -184,16 +115,17 @@ def _spikes_between(constants, p, q, s, x, decay, ends, k, reference, count, n, 
         here = (p + q * x) * decay
         end = 0.0 if endless else (p + q * x_high) * decay_high
         doubt = _CLEAR * (theta + (abs(p) + q * x) * decay)
-        if not _crosses_after(constants, p, q, s, s_high, here, end, i_high, doubt):
+        i_here = q * (1.0 - delta * x) * decay
+        if not _crosses_after(constants, p, q, s, s_high, here, i_here, end, i_high, doubt):
             break
         if written == times.size:
             return p, count, -1
-        h = math.nan
+        h, x_step, decay_step = math.nan, 0.0, 1.0
         if here < theta - doubt:
-            i_here = q * (1.0 - delta * x) * decay
-            h, x_step, decay_step = _short_rise(here, i_here, theta, tau_mem, delta)
+            if is_near(parabola(here, i_here, theta, 1.0 / tau_mem, delta), 1.0 / tau_mem, delta):
+                h, x_step, decay_step = short_rise(here, i_here, theta, tau_mem, delta)
             if not h > 0.0:
-                h, x_step, decay_step = _rise_to(here, i_here, theta, tau_mem, delta)
+                h, x_step, decay_step = rise_to(here, i_here, theta, tau_mem, delta)
         if h > 0.0:
             s = min(s + h, s_high)
             x += (1.0 - delta * x) * x_step
@@ -246,7 +178,7 @@ def _classify(constants, scratch, size, ends, k, states):
 @kernel
 def _rise_together(scratch, size, theta, tau_mem, delta):
     for i in range(size):
-        h, x, decay = _short_rise(scratch[_U, i], scratch[_I, i], theta, tau_mem, delta)
+        h, x, decay = short_rise(scratch[_U, i], scratch[_I, i], theta, tau_mem, delta)
         scratch[_H, i] = h
         scratch[_X, i] = x
         scratch[_DECAY, i] = decay
@@ -276,7 +208,11 @@ def _spikes_of_interval(
     for j in range(n_rising):
         i = places[0, j]
         scratch[_U, j], scratch[_I, j] = scratch[_HERE, i], scratch[_Q, i] * drive
-    _rise_together(scratch, n_rising, theta, tau_mem, delta)
+    # full vectors: what remains of a vectorised loop is taken one by one, and ten neurons rise in a typical interval
+    padded = min(-(-n_rising // _VECTOR) * _VECTOR, counts.size)
+    for j in range(n_rising, padded):
+        scratch[_U, j], scratch[_I, j] = scratch[_U, 0], scratch[_I, 0]
+    _rise_together(scratch, padded, theta, tau_mem, delta)
     for j in range(n_rising + n_doubtful):
         i = places[0, j] if j < n_rising else places[1, j - n_rising]
         n = flagged[i]

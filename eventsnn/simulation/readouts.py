@@ -21,7 +21,8 @@ from eventsnn.kernels.constants import (
 )
 from eventsnn.kernels.event_factors import event_factors
 from eventsnn.kernels.flow import decay_difference
-from eventsnn.kernels.readout import LANES, READOUT_ROWS, readout_max, readout_max_backward
+from eventsnn.kernels.highest import HIGHEST_WORK, LANES
+from eventsnn.kernels.readout import BACKWARD_WORK, readout_max, readout_max_backward
 from eventsnn.kernels.readout_linear import (
     readout_linear,
     readout_linear_backward,
@@ -110,8 +111,8 @@ class ReadoutRunner:
         if kind == "max":
             self._lanes = np.zeros((self.n_pre, *shape), weight.dtype)
             self._d_lanes = np.zeros_like(self._lanes)
-            self._work = np.empty((READOUT_ROWS, *shape), weight.dtype)
-            self._flags, self._best = np.zeros(shape, np.uint8), np.zeros(shape, np.int64)
+            self._work, self._best = np.empty(HIGHEST_WORK, weight.dtype), np.empty(LANES, np.int64)
+            self._backward_work = np.empty(n_chunks * BACKWARD_WORK, weight.dtype)
             self._following = np.zeros(n_chunks * LANES, np.int64)
         self._make_sample_buffers(0)
         self._make_event_buffers(0)
@@ -161,8 +162,7 @@ class ReadoutRunner:
             self._lanes.reshape(self.n_pre, -1)[:, : self.n_post] = self.weight
             event_factors(self.constants, events, self._factors)
             status, sample = readout_max(
-                self.constants, self._lanes, events, self._factors, self._work, self._flags, self._best, self._record,
-                self._height,
+                self.constants, self._lanes, events, self._factors, self._work, self._best, self._record, self._height
             )  # fmt: skip
             if status == STATUS_NOT_FINITE:
                 self._not_finite(first_sample + sample)
@@ -202,7 +202,7 @@ class ReadoutRunner:
             self._d_lanes[:] = 0.0
             readout_max_backward(
                 self.constants, self._lanes, self.events, self._factors, self._record, self._d_height, self._by_event,
-                self._following, self._work, self._d_lanes, d_times,
+                self._following, self._backward_work, self._d_lanes, d_times,
             )  # fmt: skip
             d_weight += self._d_lanes.reshape(self.n_pre, -1)[:, : self.n_post]
         else:
