@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._names import hint
+from eventsnn._synapses import weight_dtype
 from eventsnn.connections import Dense, Sparse
 from eventsnn.errors import ValidationError
 
@@ -77,7 +78,7 @@ def _replaced(where: str, connection: Any, key: str, array: NDArray[Any]) -> Any
     """A connection with other weights or delays; its structure is shared."""
     if not np.isfinite(array).all() or (key == "delay" and (array < 0).any()):
         raise ValidationError(f"{where} must be finite" + (" and >= 0" if key == "delay" else ""))
-    dtype = connection.weight.dtype if key == "weight" else np.float64
+    dtype = weight_dtype(array.dtype) if key == "weight" else np.float64
     if isinstance(connection, Dense):
         arrays = {"weight": connection.weight, "delay": connection.delay} | {key: array.astype(dtype)}
         return Dense(**arrays)

@@ -292,7 +292,9 @@ class Network:
         return value_of("Network.parameter", self, name)
 
     def with_parameters(self, values: Mapping[str, ArrayLike]) -> Network:
-        """The same network with some parameters replaced, shapes unchanged; weights keep their dtype.
+        """The same network with some parameters replaced, shapes unchanged.
+
+        Weights are float32 where float32 is given, else float64.
 
         Raises
         ------

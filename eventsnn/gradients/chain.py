@@ -25,7 +25,7 @@ __all__ = ["ChainGradient", "VoltageLoss", "require_chain"]
 class VoltageLoss(Protocol):
     """A loss on the potentials of a readout, such as those of `eventsnn.training.voltage_losses`."""
 
-    target: Any
+    looks_at: Any
     kind: Any
 
     def value_and_grad(
@@ -37,20 +37,20 @@ class VoltageLoss(Protocol):
         """The class of each sample."""
 
 
-def loss_target(loss: Any) -> str:
+def target_of(loss: Any) -> str:
     """What a loss looks at: "times" of first spikes, "potentials" of a readout, or spike "counts"."""
-    return getattr(loss, "target", "times")
+    return getattr(loss, "looks_at", "times")
 
 
-def require_loss_fits(name: str, neuron: CurrentBased, loss: Any) -> None:
+def require_loss_fits(where: str, name: str, neuron: CurrentBased, loss: Any) -> None:
     """Raise unless the loss looks at something that the output `name` has."""
     can_spike = isinstance(neuron, LIF)
-    if (loss_target(loss) == "potentials") == can_spike:
+    if (target_of(loss) == "potentials") == can_spike:
         wanted = (
             "on first spike times or spike counts" if can_spike else "on potentials, such as MaxVoltageCrossEntropy"
         )
         raise ValidationError(
-            f"Trainer.loss: population {name!r} is {neuron!r}, so the loss must be {wanted}; got {loss!r}"
+            f"{where}.loss: population {name!r} is {neuron!r}, so the loss must be {wanted}; got {loss!r}"
         )
 
 
@@ -78,7 +78,7 @@ class ChainGradient:
         self.runners: list[LayerRunner] = make_runners(network, t_max, keep_trace=keep_trace)
         self.tau_syn = network.layers[-1].neuron.tau_syn
         self.readout = None
-        if loss_target(loss) == "potentials":
+        if target_of(loss) == "potentials":
             last = network.layers[-1]
             times = getattr(loss, "times", None)
             self.readout = ReadoutRunner(last, last.connection.weight, t_max, kind=loss.kind, times=times)  # type: ignore[union-attr]
@@ -193,8 +193,8 @@ def require_chain(network: Any, loss: Any) -> None:
             "eventsnn.eventprop"
         )
     last = network.layers[-1]
-    require_loss_fits(last.name, last.neuron, loss)
-    if loss_target(loss) == "counts":
+    require_loss_fits("Trainer", last.name, last.neuron, loss)
+    if target_of(loss) == "counts":
         raise ValidationError(
             "Trainer.loss: losses on spike counts are not for a Sequential; give network.as_network()"
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import VoltageLoss, loss_target, require_loss_fits
+from eventsnn.gradients.chain import VoltageLoss, require_loss_fits, target_of
 from eventsnn.gradients.eventprop_adjoint import eventprop
 from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
 from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss
@@ -28,8 +28,8 @@ from eventsnn.spikes import Spikes
 
 __all__ = ["GraphGradient", "require_graph"]
 
-#: parameters of neurons whose gradients take another pass of `eventprop`
-_SECOND_PASS = ("tau_mem", "tau_syn", "v_leak", "i_bias")
+#: parameters of neurons whose gradients `eventprop` gives only if asked
+_OF_NEURONS = ("tau_mem", "tau_syn", "v_leak", "i_bias")
 
 
 class GraphGradient:
@@ -54,7 +54,6 @@ class GraphGradient:
         regularizers: Sequence[Any] = (),
         surrogate: SpikeCountSurrogate | None = None,
     ) -> None:
-        require_graph(network, loss, output, t_max)
         self.loss, self.output, self.t_max, self.gradients = loss, output, t_max, gradients
         self.regularizers, self.surrogate = regularizers, surrogate or SpikeCountSurrogate()
         self.put(network, {})
@@ -67,12 +66,15 @@ class GraphGradient:
         """
         self.network, self.scales = network, scales
         self._readout = None
-        if loss_target(self.loss) == "potentials":
+        if target_of(self.loss) == "potentials":
             self._readout = GraphReadout(network, self.output, self.t_max, self.loss)
         # Readouts send nothing: the simulation has less to do without them.
         firing = {name: population for name, population in network.populations.items() if population.can_spike}
-        kept = tuple(projection for projection in network.projections if projection.target in firing)
-        self._firing = Network(network.inputs, firing, kept)
+        self._hidden = [name for name in firing if name != self.output]
+        self._simulated = network
+        if firing:
+            kept = tuple(projection for projection in network.projections if projection.target in firing)
+            self._simulated = Network(network.inputs, firing, kept)
 
     def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
         """What the loss takes: values of the readout, first spike times or spike counts; valid until the next call."""
@@ -81,12 +83,12 @@ class GraphGradient:
     def _simulate(self, events: InputEvents) -> Result:
         n_events, n_inputs = events.offsets[-1], next(iter(self.network.inputs.values()))
         spikes = Spikes._from_offsets(events.offsets, events.neurons[:n_events], events.times[:n_events], n_inputs)
-        return simulate(self._firing, spikes, self.t_max, progress=False)
+        return simulate(self._simulated, spikes, self.t_max, progress=False)
 
     def _outputs_of(self, result: Result, first_sample: int) -> NDArray[np.float64]:
         if self._readout is not None:
             return self._readout.forward(result, first_sample)
-        if loss_target(self.loss) == "counts":
+        if target_of(self.loss) == "counts":
             return result.spikes[self.output].counts().astype(np.float64)
         return result.first_times(self.output)
 
@@ -108,7 +110,8 @@ class GraphGradient:
         """
         result = self._simulate(events)
         values = self._outputs_of(result, first_sample)
-        silent = {name: result.spikes[name].counts() == 0 for name in self._firing.populations}
+        firing = self._hidden if self._readout is not None else [*self._hidden, self.output]
+        silent = {name: result.spikes[name].counts() == 0 for name in firing}
         terms = LossDerivatives()
         d_inputs: dict[str, NDArray[np.float64]] = {}
         if self._readout is not None:
@@ -117,7 +120,7 @@ class GraphGradient:
             d_times = self._readout.backward(d_values, self.gradients, self.scales)
             d_inputs = {name: d_times.pop(name) for name in self.network.inputs if name in d_times}
             terms.add(d_times=d_times)
-        elif loss_target(loss) == "counts":
+        elif target_of(loss) == "counts":
             losses, d_counts = loss.value_and_grad(values, labels)
             predictions = loss.predictions(values)
             terms.add(**self.surrogate.arguments(result, {self.output: d_counts}))
@@ -129,22 +132,21 @@ class GraphGradient:
             is_first = own.times == values[own.samples, own.neurons]
             terms.add(d_times={self.output: np.where(is_first, d_first[own.samples, own.neurons], 0.0)})
         losses = losses + self._regularize(result, terms)
-        hidden = [name for name in self._firing.populations if name != self.output]
         pushed = {}
         if hidden_hinge is not None:
             pushed = {
                 name: (silent[name] & wanted, strength)
-                for name, (wanted, strength) in zip(hidden, hidden_hinge, strict=True)
+                for name, (wanted, strength) in zip(self._hidden, hidden_hinge, strict=True)
             }
         if self._readout is None and output_hinge > 0.0:
             right = np.zeros(silent[self.output].shape, dtype=bool)
             right[np.arange(labels.size), labels] = True
             pushed[self.output] = (silent[self.output] & right, output_hinge)
         losses += self._push(result, pushed, terms)
-        needs_neurons = any(name.rpartition(".")[2].partition("[")[0] in _SECOND_PASS for name in self.gradients)
+        needs_neurons = any(name.rpartition(".")[2].partition("[")[0] in _OF_NEURONS for name in self.gradients)
         found = eventprop(result, min_slope=min_slope, neuron_parameters=needs_neurons, **terms.arguments())
         self._add(found)
-        counts = [silent[name].sum(axis=0) for name in [*hidden, self.output] if name in silent]
+        counts = [silent[name].sum(axis=0) for name in firing]
         if self._readout is not None:
             counts.append(np.zeros(values.shape[-1], np.int64))
         (d_times_in,) = found.input_times.values()
@@ -156,16 +158,15 @@ class GraphGradient:
         """Loss of each sample by the regularisers, whose derivatives are added to `terms`."""
         losses = np.zeros(result.n_samples)
         for regularizer in self.regularizers:
-            if hasattr(regularizer, "gain"):  # a margin penalty looks at the whole run
-                found = regularizer.value_and_grad(result)
-                losses += found.losses
-                terms.add(d_times=found.d_times, d_v=found.d_v, d_slopes=found.d_slopes, d_neurons=found.d_neurons)
+            if target_of(regularizer) != "counts":
+                values, d_times, d_v, d_slopes, d_neurons = regularizer.value_and_grad(result)
+                losses += values
+                terms.add(d_times=d_times, d_v=d_v, d_slopes=d_slopes, d_neurons=d_neurons)
                 continue
-            for name in self._firing.populations:
-                if name != self.output:
-                    values, d_counts = regularizer.value_and_grad(result.spikes[name].counts())
-                    losses += values
-                    terms.add(**self.surrogate.arguments(result, {name: d_counts}))
+            for name in self._hidden:
+                values, d_counts = regularizer.value_and_grad(result.spikes[name].counts())
+                losses += values
+                terms.add(**self.surrogate.arguments(result, {name: d_counts}))
         return losses
 
     def _push(
@@ -189,29 +190,29 @@ class GraphGradient:
 
     def _add(self, found: EventPropGradients) -> None:
         """Add what is wanted of it."""
-        for name, values in found.by_parameter(self._firing).items():
+        for name, values in found.by_parameter(self._simulated).items():
             if name in self.gradients:
                 wanted = self.gradients[name]
                 wanted += values * self.scales.get(name, 1.0)
 
 
-def require_graph(network: Network, loss: Any, output: str, t_max: float) -> None:
-    """Raise unless EventProp can train this network with a loss on this population."""
+def require_graph(where: str, network: Any, loss: Any, output: str | None, t_max: float) -> str:
+    """The name of the output; raise unless EventProp can train this network with a loss on it."""
+    if not isinstance(network, Network):
+        raise ValidationError(f"{where}: needs a Sequential or a Network, got {type(network).__name__}")
     if len(network.inputs) != 1:
         raise ValidationError(
-            f"Trainer: needs a network with one input, got {list(network.inputs)}; gradients of any network come from "
+            f"{where}: needs a network with one input, got {list(network.inputs)}; gradients of any network come from "
             "eventsnn.eventprop"
         )
+    if output is None:
+        output = list(network.populations)[-1]
     if output not in network.populations:
-        raise ValidationError(f"Trainer.output: no population {output!r}{hint(output, network.populations)}")
-    require_loss_fits(output, network.populations[output].neuron, loss)
-    if t_max == np.inf:
-        endless = [
-            name
-            for name, own in network.populations.items()
-            if isinstance(own.neuron, LIF) and own.neuron.max_spikes is None and network.is_recurrent((name,))
-        ]
-        if endless:
-            raise ValidationError(
-                f"Trainer.t_max: population {endless[0]!r} drives itself and could fire for ever; give t_max"
-            )
+        raise ValidationError(f"{where}.output: no population {output!r}{hint(output, network.populations)}")
+    require_loss_fits(where, output, network.populations[output].neuron, loss)
+    for part in network.components() if t_max == np.inf else []:
+        neurons = [network.populations[name].neuron for name in part]
+        limited = all(isinstance(neuron, LIF) and neuron.max_spikes is not None for neuron in neurons)
+        if network.is_recurrent(part) and not limited:
+            raise ValidationError(f"{where}.t_max: {' and '.join(part)} could fire for ever; give t_max")
+    return output

@@ -39,12 +39,12 @@ class GraphReadout:
         self.incoming = [(name, projection) for name, projection in pairs if projection.target == output]
         self._inputs = network.inputs
         if not self.incoming:
-            raise ValidationError(f"Trainer.output: no projection leads to {output!r}")
+            raise ValidationError(f"output {output!r}: no projection leads to it")
         for name, projection in self.incoming:
             connection = projection.connection
             if not isinstance(connection, Dense) or connection.delay.shape not in ((), (connection.n_pre, 1)):
                 raise ValidationError(
-                    f"Trainer: the readout's projection {name} must be Dense with one delay, or axonal ones of shape "
+                    f"output {output!r}: its projection {name} must be Dense with one delay, or axonal ones of shape "
                     f"(n_pre, 1); got {connection!r}"
                 )
         weight = np.concatenate([projection.connection.weight for _, projection in self.incoming])

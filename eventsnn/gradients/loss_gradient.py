@@ -12,7 +12,7 @@ from eventsnn._validation import index_array, number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import VoltageLoss
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss, block_events, require_first_spike
-from eventsnn.gradients.graph_gradient import GraphGradient
+from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
@@ -129,10 +129,7 @@ def _by_eventprop(
     silent_strength: float, n_threads: int,
 ) -> tuple[float, Gradients]:  # fmt: skip
     graph = network.as_network() if isinstance(network, Sequential) else network
-    if not isinstance(graph, Network):
-        raise ValidationError(f"loss_and_grad: expected a Sequential or a Network, got {type(network).__name__}")
-    name = list(graph.populations)[-1] if output is None else output
-    GraphGradient(graph, loss, name, t_max, {})  # raises where something does not fit
+    name = require_graph("loss_and_grad", graph, loss, output, t_max)
     check_inputs(graph, spikes)
     labels = check_targets(graph.populations[name].n_neurons, spikes, targets)
     source = input_events(spikes)

@@ -27,8 +27,8 @@ __all__ = ["SpikeCountCrossEntropy", "SpikeCountLoss", "SpikeCountMSE"]
 class SpikeCountLoss(ABC):
     """What all losses on spike counts share: the check of their arguments, and the prediction."""
 
-    #: what it looks at
-    target: ClassVar[str] = "counts"
+    #: see `eventsnn.gradients.chain.target_of`
+    looks_at: ClassVar[str] = "counts"
 
     def value_and_grad(self, counts: ArrayLike, labels: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Loss of each sample, and d(loss)/d(counts).

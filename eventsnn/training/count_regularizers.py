@@ -27,6 +27,9 @@ __all__ = ["SpikeCountLowerBound", "SpikeCountRegularizer", "SpikeCountTarget", 
 class SpikeCountRegularizer(ABC):
     """What all regularisers of spike counts share: the check of their argument."""
 
+    #: see `eventsnn.gradients.chain.target_of`
+    looks_at: ClassVar[str] = "counts"
+
     def value_and_grad(self, counts: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Value of each sample, and the derivative of their sum with respect to the counts.
 

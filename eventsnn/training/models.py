@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_target, require_chain
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, require_chain, target_of
 from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
@@ -81,14 +81,14 @@ class Model(ABC):
     def losses(self, outputs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Loss of every sample."""
         loss: Any = self.loss
-        arguments = (self.tau_syn,) if loss_target(loss) == "times" else ()
+        arguments = (self.tau_syn,) if target_of(loss) == "times" else ()
         found: NDArray[np.float64] = loss.value_and_grad(outputs, labels, *arguments)[0]
         return found
 
     def classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
         """Class of every sample, -1 where no output fired."""
         loss: Any = self.loss
-        return decode_first_spike(outputs) if loss_target(loss) == "times" else loss.predictions(outputs)
+        return decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
 
     def check(self, spikes: Spikes, labels: Any = None) -> None:
         """Raise unless the data fit."""
@@ -160,10 +160,7 @@ class _GraphModel(Model):
     ) -> None:
         super().__init__(loss, t_max)
         self._terms = terms
-        if not isinstance(network, Network):
-            raise ValidationError(f"Trainer: needs a Sequential or a Network, got {type(network).__name__}")
-        self.output = list(network.populations)[-1] if output is None else output
-        require_graph(network, loss, self.output, t_max)
+        self.output = require_graph("Trainer", network, loss, output, t_max)
         self._learnable = Learnable(network, learn)
         self.arrays, self.rates = self._learnable.arrays, self._learnable.rates
         self._network = self._learnable.network()
@@ -247,8 +244,8 @@ def model_of(
     for regularizer in regularizers:
         if isinstance(regularizer, SpikeCountTarget) or not hasattr(regularizer, "value_and_grad"):
             raise ValidationError(
-                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, whose "
-                f"terms belong to single samples; got {regularizer!r}"
+                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, or of "
+                f"their form, with terms that belong to single samples; got {regularizer!r}"
             )
     learned = ONLY_WEIGHTS if learn is None else learn
     return _GraphModel(network, loss, t_max, output, learned, regularizers=tuple(regularizers), surrogate=surrogate)

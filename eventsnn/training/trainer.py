@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.gradients.chain import VoltageLoss, loss_target
+from eventsnn.gradients.chain import VoltageLoss, target_of
 from eventsnn.gradients.first_spike import BlockOutcome, block_events
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
@@ -113,7 +113,7 @@ class Trainer:
         if isinstance(silent, WeightBumping):
             if not isinstance(network, Sequential):
                 raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
-            if loss_target(loss) == "potentials":
+            if target_of(loss) == "potentials":
                 raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
         self.loss = loss
         self.schedule = schedule or Constant()

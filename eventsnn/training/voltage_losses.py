@@ -31,8 +31,8 @@ class VoltageLoss(ABC):
         z = scale * values: larger asks for smaller differences between right and wrong.
     """
 
-    #: what it looks at
-    target: ClassVar[str] = "potentials"
+    #: see `eventsnn.gradients.chain.target_of`
+    looks_at: ClassVar[str] = "potentials"
     #: what `ReadoutRunner` computes for this loss
     kind: ClassVar[Literal["max", "integral", "at"]]
 

@@ -226,11 +226,11 @@ def test_what_does_not_fit_is_named():
                      [Projection("input", "output", Sparse(np.ones((4, 2))))])  # fmt: skip
     for net, settings, message in [
         (two_inputs, {}, "Trainer: needs a network with one input"),
-        (unread, {}, "Trainer.output: no projection leads to 'output'"),
-        (sparse, {}, "the readout's projection input->output must be Dense"),
+        (unread, {}, "output 'output': no projection leads to it"),
+        (sparse, {}, "its projection input->output must be Dense"),
         (network(), {"output": "hiden"}, "Trainer.output: no population 'hiden'; did you mean 'hidden'"),
         (network(), {"output": "hidden"}, "so the loss must be on first spike times or spike counts"),
-        (network(), {"t_max": np.inf}, "Trainer.t_max: population 'hidden' drives itself"),
+        (network(), {"t_max": np.inf}, "Trainer.t_max: hidden could fire for ever"),
         (network(), {"learn": {"weigth": 1.0}}, "Trainer.learn: no parameter 'weigth'; did you mean 'weight'"),
         (network(), {"learn": {"hidden.v_leak": 1.0}}, "hidden.v_leak cannot be learned"),
         (network(), {"learn": {"output.tau_mem": 1.0}}, "the time constants of readouts are not learned"),
@@ -325,7 +325,7 @@ def test_spike_counts_are_learned_within_bounds():
 def test_terms_that_do_not_fit_are_named():
     chain = Sequential([Dense(np.ones((4, 2))), LIF(TAU_MEM, TAU_SYN)])
     for net, loss, settings, message in [
-        (network(), AT, {"regularizers": [SpikeCountTarget(1.0, 1.0)]}, "whose terms belong to single samples"),
+        (network(), AT, {"regularizers": [SpikeCountTarget(1.0, 1.0)]}, "with terms that belong to single samples"),
         (network(), AT, {"regularizers": ["l2"]}, "Trainer.regularizers: must be MarginPenalty"),
         (chain, FirstSpikeCrossEntropy(xi=0.5), {"regularizers": [MarginPenalty()]}, "not for a Sequential"),
         (chain, SpikeCountCrossEntropy(), {}, "losses on spike counts are not for a Sequential"),
@@ -333,3 +333,21 @@ def test_terms_that_do_not_fit_are_named():
     ]:
         with pytest.raises(ValidationError, match=message):
             Trainer(net, loss, Adam(1e-2), seed=0, t_max=T_MAX, **settings)
+
+
+def test_a_readout_of_the_input_alone_is_trained():
+    net = Network(
+        {"input": 4}, {"output": Population(READOUT, 2)}, [Projection("input", "output", Dense(np.ones((4, 2))))]
+    )
+    before = net.parameter("input->output.weight")
+    own = trainer(net)
+    history = own.fit(Split(60), None, 5, progress=False)
+    assert history[-1].train_loss < history[0].train_loss
+    assert not np.array_equal(own.network.parameter("input->output.weight"), before)
+
+
+def test_weights_in_float32_are_learned_in_float64():
+    net = network().with_parameters({"input->hidden.weight": np.ones((4, 12), np.float32)})
+    assert net.parameter("input->hidden.weight").dtype == np.float32
+    own = trainer(net)
+    assert own.network.parameter("input->hidden.weight").dtype == np.float64
