@@ -20,7 +20,7 @@ What was learned
   those that end an interval above threshold together, by two steps of Halley's iteration on power series (no library
   function, no branch): 11 times. A loop over the terms of the series instead of the terms written out: 15 times.
 - Blocks whose output buffers were too small used to be simulated again from their first sample: twice the time.
-- Where the time of a training step goes (CPU us a sample at 590 hidden spikes, measured beside other jobs, 140 in all):
+- Where the time of a training step goes (CPU us a sample at 590 hidden spikes, one by one, beside other jobs):
   hidden forward 70; its EventProp 12; highest potentials of silent neurons 11, hinge backward 8; readout forward 7 and
   backward 6; factors of the events 5; losses, Adam, dropout, Python and NumPy per block 12.
 - The peaks of silent neurons took 45 one neuron after the other (7 ns for every neuron and input, 53 neurons a sample).
