@@ -12,21 +12,10 @@ from eventsnn._names import hint
 from eventsnn._validation import number
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.gradients.eventprop_sums import BlockSums, EventPropGradients, SampleGradient, VoltageGradient, collect
-from eventsnn.kernels.eventprop_engine import (
-    ARRIVAL,
-    KIND,
-    NUMBER,
-    PROBE,
-    RELEASE,
-    SEGMENT,
-    SPIKE,
-    adjoint_run,
-    slopes_of_spikes,
-)
-from eventsnn.kernels.eventprop_neurons import neuron_adjoints
+from eventsnn.kernels.eventprop_engine import ARRIVAL, KIND, NUMBER, PROBE, RELEASE, SEGMENT, SPIKE, adjoint_run
+from eventsnn.kernels.eventprop_forward import I_SYN, EventRecord, P, V, add_neuron_parameters, forward_run
 from eventsnn.kernels.queue_state import SEGMENT_END, SEGMENT_START
-from eventsnn.kernels.traces import V_INF
-from eventsnn.neurons import LIF
+from eventsnn.kernels.traces import V_INF, V_START
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.priority_queue import QueuePart, build_part
 from eventsnn.simulation.result import Result
@@ -62,7 +51,7 @@ def eventprop(
     min_slope : least dv/dt at a spike, in units of |v_threshold - v_leak - i_bias|/tau_mem, in the factor 1/(dv/dt);
         bounds the gradients of nearly grazing spikes, which are counted. 0 leaves the exact gradient. The slopes that
         `d_slopes` is about stay what they are.
-    neuron_parameters : also time constants, v_leak and i_bias, which take a second pass over every neuron's arrivals
+    neuron_parameters : also time constants, v_leak and i_bias, which take a few multiply-adds more per synaptic event
     n_threads : threads over blocks of samples; the result does not depend on it
 
     Returns
@@ -102,7 +91,8 @@ def eventprop(
         raise ValidationError(f"eventprop: result: expected the Result of simulate, got {type(result).__name__}")
     min_slope = number("eventprop.min_slope", min_slope, at_least=0)
     network = result._graph
-    if result.t_start > 0.0:
+    starts = [own for of_sample in result._start or () for own in of_sample.values()]
+    if result.t_start > 0.0 or any(own.times.size or (own.held_until > 0.0).any() for own in starts):
         raise ValidationError(
             f"eventprop: the simulation was continued at t = {result.t_start:g}, and what came before is not on "
             "record; simulate it in one run"
@@ -117,15 +107,17 @@ def eventprop(
     blocks = sample_blocks(result.n_samples)
     theta = np.where(np.isfinite(part.network.theta), np.abs(part.network.theta), 0.0)
     floor = min_slope * theta / part.network.tau_mem[part.network.group_of]
+    at_rest = _cells_at_start(result, part, 0) if result._start is None else None
 
     def work(block: tuple[int, int]) -> BlockSums:
         net = part.network
         sums = BlockSums(
             np.zeros(net.weights.size), np.zeros(net.weights.size), np.zeros((3, net.theta.size)),
-            {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations},
+            np.zeros((net.theta.size, 2 + net.tau_syn.shape[1])),
         )  # fmt: skip
         for b in range(*block):
-            sums.samples.append(_run_sample(result, part, b, given, probes, floor, sums, neuron_parameters))
+            cells = at_rest.copy() if at_rest is not None else _cells_at_start(result, part, b)
+            sums.samples.append(_run_sample(result, part, b, given, probes, floor, cells, sums, neuron_parameters))
         return sums
 
     with BlockPool(n_threads) as pool:
@@ -142,7 +134,8 @@ def eventprop(
 
 def _run_sample(
     result: Result, part: QueuePart, b: int, given: list[dict[str, NDArray[np.float64]]],
-    probes: dict[str, VoltageGradient], floor: NDArray[np.float64], sums: BlockSums, neuron_parameters: bool,
+    probes: dict[str, VoltageGradient], floor: NDArray[np.float64], cells: NDArray[np.float64], sums: BlockSums,
+    neuron_parameters: bool,
 ) -> SampleGradient:  # fmt: skip
     net = part.network
     n_sources = [result.spikes[name][b] for name, _, _ in part.sources]
@@ -166,18 +159,19 @@ def _run_sample(
         e, synapse = _arrival_at(part, times, items, probe_times[k], int(probe_neurons[k]), b)
         d_times[e] += probe_motion[k]
         sums.delays[synapse] += probe_motion[k]
+    n_neurons, n_receptors = net.theta.size, net.tau_syn.shape[1]
+    n_columns = 2 + 2 * n_receptors if neuron_parameters else 0
     before, fading, after = np.zeros((3, spike_times.size))
-    currents = np.zeros_like(net.tau_syn[net.group_of])
-    if result._start is not None:
-        for name, first, n in part.populations:
-            start = result._start[b][name].i_syn
-            currents[first : first + n, : start.shape[1]] = start
-    held = np.zeros(net.theta.size + probe_times.size, np.uint8)
-    slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, 0.0, before, fading, after, held)
-    adjoint = np.zeros((net.theta.size, 1 + net.tau_syn.shape[1]))
+    record = EventRecord(
+        before, fading, after, np.zeros(n_neurons + probe_times.size, np.uint8),
+        np.zeros((spike_times.size, n_columns)), np.zeros((probe_times.size, n_columns)),
+    )  # fmt: skip
+    factors = np.zeros((net.tau_mem.size, 2 + 3 * n_receptors))
+    forward_run(net, times, items, spike_neurons, probe_neurons, cells, factors, 0.0, record)
+    adjoint = np.zeros((n_neurons, 1 + n_receptors))
     n_raised = adjoint_run(
-        net, times, items, spike_neurons, probe_neurons, probe_values, before, fading, after, held, floor, 0.0,
-        adjoint, d_times, d_slopes, d_heights, sums.weights, sums.delays, sums.sums,
+        net, times, items, spike_neurons, probe_neurons, probe_values, record, floor, 0.0, adjoint, d_times, d_slopes,
+        d_heights, sums.weights, sums.delays, sums.sums,
     )  # fmt: skip
     d_spikes = d_times[source_times.size :]
     if not np.isfinite(d_times).all() or not np.isfinite(adjoint).all():
@@ -189,11 +183,9 @@ def _run_sample(
             "threshold, so its gradient is infinite; min_slope > 0 bounds it and counts such spikes"
         )
     if neuron_parameters:
-        first_spike = 0
-        for (name, first, n), spikes in zip(part.populations, own, strict=True):
-            mine = np.stack((d_spikes, d_slopes, d_heights))[:, first_spike : first_spike + spikes.n_events]
-            _add_neurons(result, name, b, spikes, mine, probes.get(name), floor[first : first + n], sums.neurons[name])
-            first_spike += spikes.n_events
+        add_neuron_parameters(
+            net, spike_neurons, probe_neurons, probe_values, record, d_slopes, d_heights, sums.neurons
+        )  # fmt: skip
     return SampleGradient(d_times[: source_times.size], d_spikes, adjoint, int(n_raised))
 
 
@@ -249,34 +241,17 @@ def _arrival_at(
     return min(found)[1:]
 
 
-def _add_neurons(
-    result: Result, name: str, b: int, spikes: Any, d_spikes: NDArray[np.float64], probes: VoltageGradient | None,
-    floor: NDArray[np.float64], gradients: NDArray[np.float64],
-) -> None:  # fmt: skip
-    """Time constants and rest of one population; d_spikes: rows dL/dT, d_slopes and d_heights of its spikes."""
-    parameters, tau_syn, currents = result._neuron_columns(name, b)
-    n = tau_syn.shape[0]
-    start = result._start[b][name] if result._start is not None else None
-    ends, (times, receptors, weights) = result._arrivals(name, b, np.arange(n), start)
-    order = np.argsort(spikes.neurons, kind="stable")
-    spike_ends = np.searchsorted(spikes.neurons[order], np.arange(n + 1))
-    probe_ends, probe_times, probe_values = np.zeros(n + 1, np.int64), np.empty(0), np.empty(0)
-    if probes is not None:
-        mine = np.flatnonzero(probes.samples == b)
-        mine = mine[np.lexsort((probes.times[mine], probes.neurons[mine]))]
-        probe_ends = np.searchsorted(probes.neurons[mine], np.arange(n + 1))
-        probe_times, probe_values = probes.times[mine], probes.values[mine]
-    most = int((np.diff(ends) + np.diff(probe_ends) + 2 * np.diff(spike_ends)).max(initial=0)) + 3
-    neuron = result._graph.populations[name].neuron
-    theta = (
-        neuron.per_neuron("v_threshold", n) - parameters[:, V_INF] if isinstance(neuron, LIF) else np.full(n, np.inf)
-    )
-    neuron_adjoints(
-        parameters, tau_syn, theta, 0.0, result.t_max, currents, ends, times,
-        receptors, weights, spike_ends, spikes.times[order], *(row[order] for row in d_spikes), floor, probe_ends,
-        probe_times, probe_values, np.zeros((most, 2), np.int64), np.zeros((most, 3 + tau_syn.shape[1])),
-        np.zeros(tau_syn.shape[1]), gradients,
-    )  # fmt: skip
+def _cells_at_start(result: Result, part: QueuePart, b: int) -> NDArray[np.float64]:
+    """All neurons at t = 0 in the form of `forward_run`."""
+    net = part.network
+    cells = np.zeros((net.theta.size, 3 + 3 * net.tau_syn.shape[1]))
+    cells[:, V] = 1.0
+    for name, first, n in part.populations:
+        parameters, _, i_syn = result._neuron_columns(name, b)
+        mine = slice(first, first + n)
+        cells[mine, P] = parameters[:, V_START] - parameters[:, V_INF]
+        cells[mine, I_SYN : I_SYN + 3 * i_syn.shape[1] : 3] = i_syn
+    return cells
 
 
 def _name_of(part: QueuePart, neuron: int) -> tuple[str, int]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from eventsnn.graph import Network
 from eventsnn.kernels.eventprop_engine import D_REFRACTORY, D_RESET, D_THRESHOLD
-from eventsnn.kernels.eventprop_neurons import D_TAU_MEM, D_TAU_SYN, D_V_INF
+from eventsnn.kernels.eventprop_forward import D_TAU_MEM, D_TAU_SYN, D_V_INF
 from eventsnn.neurons import LIF
 from eventsnn.simulation.priority_queue import QueuePart
 from eventsnn.simulation.result import Result
@@ -69,12 +69,12 @@ class SampleGradient(NamedTuple):
 
 @dataclass
 class BlockSums:
-    """Sums over a block of samples."""
+    """Sums over a block of samples; `sums` as in `adjoint_run`, `neurons` as in `add_neuron_parameters`."""
 
     weights: NDArray[np.float64]
     delays: NDArray[np.float64]
     sums: NDArray[np.float64]
-    neurons: dict[str, NDArray[np.float64]]
+    neurons: NDArray[np.float64]
     samples: list[SampleGradient] = field(default_factory=list)
 
 
@@ -85,14 +85,13 @@ def collect(
     net = part.network
     d_weights, d_delays = np.zeros(net.weights.size), np.zeros(net.weights.size)
     sums = np.zeros((3, net.theta.size))
-    own = {name: np.zeros((n, 2 + net.tau_syn.shape[1])) for name, _, n in part.populations}
+    own = np.zeros((net.theta.size, 2 + net.tau_syn.shape[1]))
     samples: list[SampleGradient] = []
     for block in blocks:
         d_weights[part.order] += block.weights
         d_delays[part.order] += block.delays
         sums += block.sums
-        for name in own:
-            own[name] += block.neurons[name]
+        own += block.neurons
         samples += block.samples
     weights, delays, low = [], [], 0
     for projection in network.projections:
@@ -121,11 +120,11 @@ def collect(
             }
         if neuron_parameters:
             neurons[name] |= {
-                "tau_mem": own[name][:, D_TAU_MEM],
-                "tau_syn": own[name][:, D_TAU_SYN : D_TAU_SYN + n_receptors],
-                "v_leak": own[name][:, D_V_INF] + np.where(from_leak, at_start, 0.0),
+                "tau_mem": own[mine, D_TAU_MEM],
+                "tau_syn": own[mine, D_TAU_SYN : D_TAU_SYN + n_receptors],
+                "v_leak": own[mine, D_V_INF] + np.where(from_leak, at_start, 0.0),
                 # a readout starts at v_leak + i_bias, where it stays without input
-                "i_bias": own[name][:, D_V_INF] + (0.0 if isinstance(neuron, LIF) else at_start),
+                "i_bias": own[mine, D_V_INF] + (0.0 if isinstance(neuron, LIF) else at_start),
             }
     for role, found, places in (
         ("d_sources", input_times, part.sources), ("d_spikes", spike_times, part.populations),

@@ -16,7 +16,7 @@ where dL/dT has been collected from the loss, from the arrivals that this spike 
 g_r passes unchanged. A loss on V' = dv/dt just before the spike, with c = dL/dV', adds to that
 
     V' = (sum_r i_r(T) - (v_threshold - v_inf))/tau_mem:    dL/dT -= c sum_r i_r(T)/(tau_r tau_mem),
-    g_r += c/tau_mem,    dL/dv_threshold -= c/tau_mem       (v_inf, tau_mem: `eventprop_neurons`)
+    g_r += c/tau_mem,    dL/dv_threshold -= c/tau_mem       (time constants, v_inf: `eventprop_forward`)
 """
 
 from __future__ import annotations
@@ -48,50 +48,6 @@ def reference_span(net):
             if net.delta[g, r] > 0.0:
                 span = min(span, CANCELLATION_SPAN / net.delta[g, r])
     return span
-
-
-@kernel
-def slopes_of_spikes(net, times, items, spike_neurons, probe_neurons, currents, t_start, before, fading, after, held):
-    """dv/dt just before every spike and at its release, by going through the events once.
-
-    times : (n_items,), items : int64, (3, n_items), all that happens, in order
-    spike_neurons : (n_spikes,); probe_neurons : (n_probes,); currents : (N, K), i_syn at t_start, scratch from then on
-    before, fading, after : (n_spikes,), filled; fading: sum_r i_r/tau_r at the spike; `after` only where the release is
-        among the items
-    held : (N + n_probes,), 0; on return, behind the first N, 1 for a probe of a potential that is held at v_reset
-    """
-    span, reference, n_neurons = reference_span(net), t_start, net.theta.size
-    for k in range(times.size):
-        s = times[k] - reference
-        if s > span:
-            for n in range(net.theta.size):
-                g = net.group_of[n]
-                for r in range(net.n_receptors[g]):
-                    currents[n, r] *= math.exp(-s / net.tau_syn[g, r])
-            reference, s = times[k], 0.0
-        if items[KIND, k] == ARRIVAL:
-            place = net.segment_place[items[SEGMENT, k]]
-            g, r = place[SEGMENT_GROUP], place[SEGMENT_RECEPTOR]
-            rise = math.exp(s / net.tau_syn[g, r])
-            for j in range(place[SEGMENT_START], place[SEGMENT_END]):
-                currents[net.targets[j], r] += net.weights[j] * rise
-        elif items[KIND, k] == PROBE:
-            held[n_neurons + items[NUMBER, k]] = held[probe_neurons[items[NUMBER, k]]]
-        else:
-            e = items[NUMBER, k]
-            n = spike_neurons[e]
-            g = net.group_of[n]
-            i_syn, faded = 0.0, 0.0
-            for r in range(net.n_receptors[g]):
-                own = currents[n, r] * math.exp(-s / net.tau_syn[g, r])
-                i_syn += own
-                faded += own / net.tau_syn[g, r]
-            held[n] = 1 if items[KIND, k] == SPIKE else 0
-            if items[KIND, k] == SPIKE:
-                before[e] = (i_syn - net.theta[n]) / net.tau_mem[g]
-                fading[e] = faded
-            else:
-                after[e] = (i_syn - net.reset[n]) / net.tau_mem[g]
 
 
 @kernel
@@ -139,21 +95,23 @@ def _take(adjoint, targets, weights, low, high, r, fade, cross, rate, rise, d_we
 
 @kernel
 def adjoint_run(
-    net, times, items, spike_neurons, probe_neurons, probe_values, before, fading, after, held, floor, t_start,
-    adjoint, d_times, d_slopes, d_heights, d_weights, d_delays, sums,
+    net, times, items, spike_neurons, probe_neurons, probe_values, record, floor, t_start, adjoint, d_times,
+    d_slopes, d_heights, d_weights, d_delays, sums,
 ):  # fmt: skip
     """Go backwards through one sample; returns how many slopes were raised to `floor`.
 
     Parameters
     ----------
     net : QueueNetwork
-    times, items : as in `slopes_of_spikes`, which fills before, fading, after and held
+    times, items : as in `forward_run`, which fills `record`
     spike_neurons : (n_spikes,); probe_neurons, probe_values : (n_probes,), dL/dv
     floor : (N,), least dv/dt at a spike
     adjoint : (N, 1 + K), zero; on return g_v and g_r at t_start
     d_times : (n_source_spikes + n_spikes,), dL/dt of the external, then the neurons' spikes: on entry that of the loss,
         on return everything
-    d_slopes, d_heights : (n_spikes,), dL/d(dv/dt) and dL/dv just before each spike, at a fixed time
+    d_slopes : (n_spikes,), dL/d(dv/dt) just before each spike
+    d_heights : (n_spikes,), dL/dv just before each spike, at a fixed time: on entry that which is put in, on return
+        everything
     d_weights : (n_synapses,), added to; d_delays : likewise, or of size 0 when not wanted
     sums : (3, N), added to
     """
@@ -180,7 +138,7 @@ def adjoint_run(
             )  # fmt: skip
         elif kind == PROBE:
             n = probe_neurons[number]
-            if held[net.theta.size + number] != 0:
+            if record.held[net.theta.size + number] != 0:
                 sums[D_RESET, n] += probe_values[number]
                 continue
             g_v = adjoint[n, 0] * math.exp(s / net.tau_mem[net.group_of[n]])
@@ -189,7 +147,7 @@ def adjoint_run(
             n = spike_neurons[number]
             g_v = adjoint[n, 0] * math.exp(s / net.tau_mem[net.group_of[n]])
             sums[D_RESET, n] += g_v
-            d_release = -g_v * after[number]
+            d_release = -g_v * record.after[number]
             sums[D_REFRACTORY, n] += d_release
             d_times[n_external + number] += d_release
             _set_voltage_adjoint(net, adjoint, n, s, 0.0)
@@ -198,18 +156,19 @@ def adjoint_run(
             if d_slopes[number] != 0.0:
                 g = net.group_of[n]
                 d_current = d_slopes[number] / net.tau_mem[g]
-                d_times[n_external + number] -= d_current * fading[number]
+                d_times[n_external + number] -= d_current * record.fading[number]
                 sums[D_THRESHOLD, n] -= d_current
                 for r in range(net.n_receptors[g]):
                     adjoint[n, 1 + r] += d_current * math.exp(-s / net.tau_syn[g, r])
             d_time = d_times[n_external + number]
-            slope = before[number]
+            slope = record.before[number]
             if d_time != 0.0 and slope < floor[n]:
                 slope = floor[n]
                 n_raised += 1
             g_v = -d_time / slope if d_time != 0.0 else 0.0
             sums[D_THRESHOLD, n] -= g_v
-            _set_voltage_adjoint(net, adjoint, n, s, g_v + d_heights[number])
+            d_heights[number] += g_v
+            _set_voltage_adjoint(net, adjoint, n, s, d_heights[number])
     if reference < math.inf:
         _move_reference(net, adjoint, reference - t_start)
     return n_raised
