@@ -166,7 +166,7 @@ def _run_sample(
         before, fading, after, np.zeros(n_neurons + probe_times.size, np.uint8),
         np.zeros((spike_times.size, n_columns)), np.zeros((probe_times.size, n_columns)),
     )  # fmt: skip
-    factors = np.zeros((net.tau_mem.size, 2 + 3 * n_receptors))
+    factors = np.zeros((net.tau_mem.size, n_receptors, 4))
     forward_run(net, times, items, spike_neurons, probe_neurons, cells, factors, 0.0, record)
     adjoint = np.zeros((n_neurons, 1 + n_receptors))
     n_raised = adjoint_run(

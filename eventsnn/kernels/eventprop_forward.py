@@ -37,9 +37,9 @@ from eventsnn.kernels.queue_state import SEGMENT_END, SEGMENT_GROUP, SEGMENT_REC
 D_TAU_MEM, D_V_INF, D_TAU_SYN = 0, 1, 2
 #: columns of `cells`; from I_SYN on those of the first receptor, the others follow
 P, Z, V, I_SYN, J, W = range(6)
-#: columns of `factors`: s, exp(-s/tau_mem), and of each receptor exp(-s/tau_r), x_r, Y_r
-_AT, _DECAY, _FADE, _X, _Y = range(5)
 _PER_RECEPTOR = 3
+#: the last axis of `factors`: s, exp(-s/tau_r), x_r, Y_r
+_AT, _FADE, _X, _Y = range(4)
 #: 1/2! + z/3! + z^2/4! + ..., from the highest power on: below _SERIES_BELOW what is left out is below 1e-16
 _SERIES = tuple(1.0 / math.factorial(k) for k in range(12, 1, -1))
 _SERIES_BELOW = 0.25
@@ -88,7 +88,6 @@ def decayed_warp_integral(s: float, tau: float, delta: float) -> float:
 def _move_reference(net, cells, factors, shift, wanted):
     """Measure all coefficients from a reference time later by `shift`, however large."""
     for g in range(net.tau_mem.size):
-        factors[g, _AT] = math.nan
         tau_mem = net.tau_mem[g]
         decay = math.exp(-shift / tau_mem)
         low, high = net.group_start[g], net.group_start[g + 1]
@@ -98,6 +97,7 @@ def _move_reference(net, cells, factors, shift, wanted):
                 cells[n, P] *= decay
                 cells[n, V] *= decay
         for r in range(net.n_receptors[g]):
+            factors[g, r, _AT] = math.nan
             tau_syn, delta, c = net.tau_syn[g, r], net.delta[g, r], _PER_RECEPTOR * r
             fade = math.exp(-shift / tau_syn)
             if wanted:
@@ -114,36 +114,28 @@ def _move_reference(net, cells, factors, shift, wanted):
 
 
 @kernel(inline=True)
-def _move_factors(net, factors, g, s, wanted):
-    """The row of `factors` of a group, at s; what happens at one instant shares it."""
-    if factors[g, _AT] == s:
-        return
-    factors[g, _AT] = s
-    if wanted:
-        factors[g, _DECAY] = math.exp(-s / net.tau_mem[g])
-    for r in range(net.n_receptors[g]):
-        c = _PER_RECEPTOR * r
-        factors[g, c + _FADE] = math.exp(-s / net.tau_syn[g, r])
+def _move_factors(net, factors, g, r, s, wanted):
+    """The factors of a group's receptor, at s; what happens at one instant shares them."""
+    own = factors[g, r]
+    if own[_AT] != s:
+        own[_AT], own[_FADE] = s, math.exp(-s / net.tau_syn[g, r])
         if wanted:
             x = warp(s, net.delta[g, r])
-            factors[g, c + _X], factors[g, c + _Y] = x, warp_integral(s, x, net.delta[g, r])
+            own[_X], own[_Y] = x, warp_integral(s, x, net.delta[g, r])
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def _arrive(net, cells, segment, factors, s, wanted):
-    """One segment of synapses: a multiply-add each or, with the derivatives, five."""
-    place = net.segment_place[segment]
-    r = place[SEGMENT_RECEPTOR]
+def _arrive(net, cells, low, high, r, tau_mem, factors, wanted):
+    """Synapses low : high of one segment: a multiply-add each or, with the derivatives, five."""
     c = _PER_RECEPTOR * r
-    tau_mem, x, y = net.tau_mem[place[SEGMENT_GROUP]], factors[c + _X], factors[c + _Y]
-    rise = 1.0 / factors[c + _FADE]
+    s, rise, x, y = factors[_AT], 1.0 / factors[_FADE], factors[_X], factors[_Y]
     if not wanted:
-        for k in range(place[SEGMENT_START], place[SEGMENT_END]):
+        for k in range(low, high):
             cells[net.targets[k], c + I_SYN] += net.weights[k] * rise
         return
     to_p, to_z = -rise * x / tau_mem, rise * (x + (s * x - y) / tau_mem)
     to_j, to_w = rise * s, rise * y
-    for k in range(place[SEGMENT_START], place[SEGMENT_END]):
+    for k in range(low, high):
         n, w = net.targets[k], net.weights[k]
         cells[n, P] += w * to_p
         cells[n, Z] += w * to_z
@@ -153,31 +145,32 @@ def _arrive(net, cells, segment, factors, s, wanted):
 
 
 @kernel(inline=True)
-def _derivatives(net, g, cell, factors, out):
-    """dv/dp and di_r/dtau_r of a neuron of group g at the time of `factors`, see `EventRecord`."""
-    tau_mem, s, decay, n_receptors = net.tau_mem[g], factors[_AT], factors[_DECAY], net.n_receptors[g]
-    z = cell[Z] + s * cell[P]
+def _derivatives(net, g, cell, s, factors, out):
+    """dv/dp and di_r/dtau_r of a neuron of group g at s, see `EventRecord`."""
+    tau_mem, n_receptors = net.tau_mem[g], net.n_receptors[g]
+    decay, z = math.exp(-s / tau_mem), cell[Z] + s * cell[P]
     for r in range(n_receptors):
         c, tau_square = _PER_RECEPTOR * r, net.tau_syn[g, r] * net.tau_syn[g, r]
-        x, y, i, j = factors[c + _X], factors[c + _Y], cell[c + I_SYN], cell[c + J]
+        x, y, i, j = factors[r, _X], factors[r, _Y], cell[c + I_SYN], cell[c + J]
         z += i * (y / tau_mem - x)
         out[D_TAU_SYN + r] = decay * (cell[c + W] + i * (s * x - y) - j * x) / (tau_mem * tau_square)
-        out[D_TAU_SYN + net.tau_syn.shape[1] + r] = factors[c + _FADE] * (s * i - j) / tau_square
+        out[D_TAU_SYN + net.tau_syn.shape[1] + r] = factors[r, _FADE] * (s * i - j) / tau_square
     out[D_TAU_MEM] = decay * z / (tau_mem * tau_mem)
     out[D_V_INF] = 1.0 - decay * cell[V]
 
 
 @kernel(inline=True)
-def _release(net, g, n, cell, factors):
-    """v = v_reset from now on, whatever the parameters are."""
-    tau_mem, s, rise = net.tau_mem[g], factors[_AT], 1.0 / factors[_DECAY]
-    p, z = net.reset[n] * rise, 0.0
+def _release(net, g, cell, s, factors, u):
+    """v - v_inf = u from s on, whatever the parameters are."""
+    tau_mem = net.tau_mem[g]
+    rise, p, z = math.exp(s / tau_mem), 0.0, 0.0
     for r in range(net.n_receptors[g]):
         c = _PER_RECEPTOR * r
-        x, y, i, j = factors[c + _X], factors[c + _Y], cell[c + I_SYN], cell[c + J]
+        x, y, i, j = factors[r, _X], factors[r, _Y], cell[c + I_SYN], cell[c + J]
         p -= i * x / tau_mem
         z -= i * (y / tau_mem - x)
         cell[c + W] = j * x - i * (s * x - y)
+    p += u * rise
     cell[P], cell[Z], cell[V] = p, z - s * p, rise
 
 
@@ -190,45 +183,46 @@ def forward_run(net, times, items, spike_neurons, probe_neurons, cells, factors,
     spike_neurons : (n_spikes,); probe_neurons : (n_probes,)
     cells : (N, 3 + 3 K), the coefficients at t_start, P = v - v_inf, V = 1, I_r = i_r, all others 0; scratch from then
         on. Side by side, because a synaptic event needs nearly all of them
-    factors : (G, 2 + 3 K), scratch
+    factors : (G, K, 4), scratch
     record : EventRecord
     """
     span, reference, n_neurons = reference_span(net), t_start, net.theta.size
     wanted, held = record.at_spikes.shape[1] > 0, record.held
-    factors[:, _AT] = math.nan
+    factors[:, :, _AT] = math.nan
     for k in range(times.size):
         s, kind, e = times[k] - reference, items[KIND, k], items[NUMBER, k]
         if s > span:
             _move_reference(net, cells, factors, s, wanted)
             reference, s = times[k], 0.0
         if kind == ARRIVAL:
-            g = net.segment_place[items[SEGMENT, k], SEGMENT_GROUP]
-            _move_factors(net, factors, g, s, wanted)
-            _arrive(net, cells, items[SEGMENT, k], factors[g], s, wanted)
+            place = net.segment_place[items[SEGMENT, k]]
+            g, r = place[SEGMENT_GROUP], place[SEGMENT_RECEPTOR]
+            _move_factors(net, factors, g, r, s, wanted)
+            low, high = place[SEGMENT_START], place[SEGMENT_END]
+            _arrive(net, cells, low, high, r, net.tau_mem[g], factors[g, r], wanted)
             continue
         n = probe_neurons[e] if kind == PROBE else spike_neurons[e]
         g = net.group_of[n]
-        _move_factors(net, factors, g, s, wanted)
+        i_syn, faded = 0.0, 0.0
+        for r in range(net.n_receptors[g]):
+            _move_factors(net, factors, g, r, s, wanted)
+            own = cells[n, _PER_RECEPTOR * r + I_SYN] * factors[g, r, _FADE]
+            i_syn += own
+            faded += own / net.tau_syn[g, r]
         if kind == PROBE:
             held[n_neurons + e] = held[n]
             if wanted and held[n] == 0:
-                _derivatives(net, g, cells[n], factors[g], record.at_probes[e])
-            continue
-        i_syn, faded = 0.0, 0.0
-        for r in range(net.n_receptors[g]):
-            own = cells[n, _PER_RECEPTOR * r + I_SYN] * factors[g, _PER_RECEPTOR * r + _FADE]
-            i_syn += own
-            faded += own / net.tau_syn[g, r]
-        if kind == SPIKE:
+                _derivatives(net, g, cells[n], s, factors[g], record.at_probes[e])
+        elif kind == SPIKE:
             held[n] = 1
             record.before[e], record.fading[e] = (i_syn - net.theta[n]) / net.tau_mem[g], faded
             if wanted:
-                _derivatives(net, g, cells[n], factors[g], record.at_spikes[e])
+                _derivatives(net, g, cells[n], s, factors[g], record.at_spikes[e])
         else:
             held[n] = 0
             record.after[e] = (i_syn - net.reset[n]) / net.tau_mem[g]
             if wanted:
-                _release(net, g, n, cells[n], factors[g])
+                _release(net, g, cells[n], s, factors[g], net.reset[n])
 
 
 @kernel
