@@ -5,16 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.differences import INPUT_TIMES, Float64Difference, HighPrecisionDifference, LossDifference
+from eventsnn.gradients.chain import VoltageLoss
+from eventsnn.gradients.differences import (
+    FLOAT64_TOLERANCE,
+    INPUT_TIMES,
+    Float64Difference,
+    HighPrecisionDifference,
+    LossDifference,
+)
 from eventsnn.gradients.first_spike import TimeLoss, require_first_spike
 from eventsnn.gradients.loss_gradient import check_targets, loss_and_grad
+from eventsnn.graph import Network
 from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import check_inputs
 from eventsnn.spikes import Spikes
@@ -116,11 +124,14 @@ class GradientReport:
 
 
 def check_gradients(
-    network: Sequential,
+    network: Sequential | Network,
     spikes: Spikes,
     targets: ArrayLike,
-    loss: TimeLoss,
+    loss: TimeLoss | VoltageLoss,
     *,
+    method: Literal["first_spike", "eventprop"] = "first_spike",
+    t_max: float = math.inf,
+    output: str | None = None,
     parameters: Sequence[str] | None = None,
     n_entries: int | None = None,
     precision: Literal["auto", "float64", "high"] = "auto",
@@ -128,7 +139,7 @@ def check_gradients(
     step: float | None = None,
     rng: int | np.random.Generator | None = None,
     silent_strength: float = 0.0,
-    tolerance: float = 1e-7,
+    tolerance: float | None = None,
     verbose: bool = True,
 ) -> GradientReport:
     """Compare `loss_and_grad` with central differences, entry by entry.
@@ -136,8 +147,10 @@ def check_gradients(
     Parameters
     ----------
     network, spikes, targets, loss : as for `loss_and_grad`; float32 weights are checked in float64
+    method, t_max, output : as for `loss_and_grad`. By "eventprop" differences are in float64; a loss of one's own is
+        checked in high precision by `check_eventprop`
     parameters : names as in `Sequential.parameters`, and "input_times"; default all (input times only if every input
-        neuron fires at most once per sample)
+        neuron fires at most once per sample). By "eventprop" names as in `Network.parameter_names`, and "input.times"
     n_entries : how many entries of each array, drawn with `rng`; default all of them
     precision : "float64", or "high" for `digits` decimal digits (mpmath, slow); "auto" takes "high" for small problems
         and, in larger ones, where float64 and the analytic value differ by more than `tolerance`
@@ -146,7 +159,7 @@ def check_gradients(
         float64 and 10^(-3/8 digits) in high precision, both the best compromise of rounding and truncation
     rng : seed or generator; needed when entries are drawn
     silent_strength : as for `loss_and_grad`; the hinge has no high-precision twin, so float64 only
-    tolerance : what `GradientReport.passed` compares with
+    tolerance : what `GradientReport.passed` compares with; default 1e-7, by "eventprop" 1e-5
     verbose : print the table
 
     Returns
@@ -176,16 +189,39 @@ def check_gradients(
     >>> report.n_entries, report.passed, report.max_relative_error < 1e-12
     (4, True, True)
     """
+    if method not in ("first_spike", "eventprop"):
+        raise ValidationError(f"check_gradients: unknown method {method!r}; available: 'first_spike', 'eventprop'")
+    if method == "eventprop":
+        from eventsnn.gradients.loss_gradient_check import check_by_eventprop  # it imports this module
+
+        if precision == "high" or silent_strength != 0.0:
+            raise ValidationError(
+                "check_gradients: precision='high' and silent_strength are for method='first_spike'; check_eventprop "
+                "has high precision for any network and a loss of one's own"
+            )
+        _check_arguments(precision, digits, n_entries, silent_strength)
+        limit = number("check_gradients.tolerance", FLOAT64_TOLERANCE if tolerance is None else tolerance, above=0)
+        report = check_by_eventprop(
+            network, spikes, targets, loss, parameters=parameters, n_entries=n_entries, step=step, rng=rng,
+            t_max=t_max, output=output, tolerance=limit,
+        )  # fmt: skip
+        if verbose:
+            print(report)
+        return report
+    if t_max != math.inf or output is not None:
+        raise ValidationError("check_gradients: t_max and output are for method='eventprop'")
     require_first_spike(network)
+    assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
     labels = check_targets(network.n_outputs, spikes, targets)
     _check_arguments(precision, digits, n_entries, silent_strength)
-    tolerance = number("check_gradients.tolerance", tolerance, above=0)
+    tolerance = number("check_gradients.tolerance", 1e-7 if tolerance is None else tolerance, above=0)
     network = network.astype(np.float64)
     _, gradients = loss_and_grad(network, spikes, labels, loss, silent_strength=silent_strength)
     analytic: dict[str, NDArray[np.floating]] = {**gradients.parameters, INPUT_TIMES: gradients.input_times}
     places = _places(network, spikes, parameters, n_entries, rng)
-    arguments = (network, spikes, labels, loss)
+    on_times: Any = loss  # `loss_and_grad` has refused all others
+    arguments = (network, spikes, labels, on_times)
 
     def differences(names: Sequence[Place], forward: LossDifference) -> list[GradientEntry]:
         relative = forward.default_step if step is None else number("check_gradients.step", step, above=0)

@@ -31,7 +31,7 @@ from eventsnn.simulation.event_driven import simulate
 from eventsnn.simulation.result import Result
 from eventsnn.spikes import Spikes
 
-__all__ = ["check_eventprop"]
+__all__ = ["check_eventprop", "moved_array"]
 
 Initial = Mapping[str, Mapping[str, ArrayLike]]
 
@@ -148,7 +148,7 @@ def check_eventprop(
     def compared(how: RunDifference, chosen: Mapping[str, Sequence[Any]]) -> dict[str, list[GradientEntry]]:
         entries = {}
         for name, indices in chosen.items():
-            array = _moved_array(result, initial, name)
+            array = moved_array(result, initial, name)
             entries[name] = [how.entry(array, at, float(analytic[name][at]), step) for at in indices]
         return entries
 
@@ -225,7 +225,7 @@ def _n_events(result: Result) -> int:
     return result.n_synaptic_events + sum(own.n_events for own in result.spikes.values())
 
 
-def _moved_array(result: Result, initial: Initial | None, name: str) -> MovedArray:
+def moved_array(result: Result, initial: Initial | None, name: str) -> MovedArray:
     """An array of the run `result`, and what is simulated with others in its place."""
     graph = result._graph
     inputs = {own: result.spikes[own] for own in graph.inputs}

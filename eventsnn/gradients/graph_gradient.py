@@ -78,14 +78,15 @@ class GraphGradient:
 
     def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
         """What the loss takes: values of the readout, first spike times or spike counts; valid until the next call."""
-        return self._outputs_of(self._simulate(events), first_sample)
+        return self.outputs_of(self._simulate(events), first_sample)
 
     def _simulate(self, events: InputEvents) -> Result:
         n_events, n_inputs = events.offsets[-1], next(iter(self.network.inputs.values()))
         spikes = Spikes._from_offsets(events.offsets, events.neurons[:n_events], events.times[:n_events], n_inputs)
         return simulate(self._simulated, spikes, self.t_max, progress=False)
 
-    def _outputs_of(self, result: Result, first_sample: int) -> NDArray[np.float64]:
+    def outputs_of(self, result: Result, first_sample: int = 0) -> NDArray[np.float64]:
+        """What the loss takes of a simulation."""
         if self._readout is not None:
             return self._readout.forward(result, first_sample)
         if target_of(self.loss) == "counts":
@@ -109,7 +110,7 @@ class GraphGradient:
         The sample bound `max_norm` is not for EventProp: the trainer refuses it.
         """
         result = self._simulate(events)
-        values = self._outputs_of(result, first_sample)
+        values = self.outputs_of(result, first_sample)
         firing = self._hidden if self._readout is not None else [*self._hidden, self.output]
         silent = {name: result.spikes[name].counts() == 0 for name in firing}
         terms = LossDerivatives()

@@ -37,7 +37,6 @@ class GraphReadout:
     def __init__(self, network: Network, output: str, t_max: float, loss: Any) -> None:
         pairs = zip(network.projection_names, network.projections, strict=True)
         self.incoming = [(name, projection) for name, projection in pairs if projection.target == output]
-        self._inputs = network.inputs
         if not self.incoming:
             raise ValidationError(f"output {output!r}: no projection leads to it")
         for name, projection in self.incoming:
@@ -79,7 +78,7 @@ class GraphReadout:
         gradients: Mapping[str, NDArray[np.floating]],
         scales: Mapping[str, NDArray[np.float64]],
     ) -> dict[str, NDArray[np.float64]]:
-        """dL/dT by population, of the spikes of the last `forward`; the gradients of its projections are added to."""
+        """dL/dT of the spikes of the last `forward`, by input and population; adds the gradients of its projections."""
         self._d_weight[:] = 0.0
         in_order = self._runner.backward(d_values, self._d_weight)
         assert in_order is not None  # wanted
@@ -89,8 +88,7 @@ class GraphReadout:
         first = 0
         for (name, projection), part in zip(self.incoming, self._parts, strict=True):
             own, n_pre = d_arrivals[part], projection.connection.n_pre
-            if projection.source not in self._inputs:  # nothing is asked of the input's spikes
-                d_times[projection.source] = d_times.get(projection.source, 0.0) + own
+            d_times[projection.source] = d_times.get(projection.source, 0.0) + own
             if f"{name}.weight" in gradients:
                 gradients[f"{name}.weight"][:] += self._d_weight[first : first + n_pre]
             if f"{name}.delay" in gradients:

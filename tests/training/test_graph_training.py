@@ -25,6 +25,7 @@ from eventsnn import (
     Trainer,
     ValidationError,
     WeightBumping,
+    check_gradients,
     simulate,
 )
 from eventsnn.datasets import load_delayed_match
@@ -117,6 +118,36 @@ def test_the_gradient_is_that_of_the_loss(case):
                     (sides[0] - sides[1]) / (2 * h), rel=1e-5, abs=1e-5 * scale
                 )
     assert compared >= 25
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_check_gradients_by_eventprop_passes(case):
+    net, loss = CASES[case]
+    spikes, labels = data()
+    report = check_gradients(
+        net, spikes, labels, loss, method="eventprop", t_max=T_MAX, n_entries=4, rng=0, tolerance=1e-4, verbose=False
+    )  # the differences at t_refrac = 0 are one-sided: up to 4e-5 here; all others are below 1e-5
+    assert max(error for name, error in report.max_errors().items() if not name.endswith("t_refrac")) < 1e-5
+    assert report.passed, str(report)
+    assert {"hidden.v_threshold", "hidden->hidden.delay", "input.times"} <= set(report.entries)
+    assert report.n_entries - report.n_changed >= 30
+    with pytest.raises(ValidationError, match="check_gradients.parameters: no 'hidden.tau'; did you mean"):
+        check_gradients(net, spikes, labels, loss, method="eventprop", t_max=T_MAX, parameters=["hidden.tau"])
+
+
+def test_check_gradients_by_eventprop_refuses_what_it_cannot_do():
+    spikes, labels = data()
+    for settings, message in [
+        ({"precision": "high"}, "precision='high' and silent_strength are for method='first_spike'"),
+        ({"method": "first_spike"}, "t_max and output are for method='eventprop'"),
+        ({"method": "adjoint"}, "unknown method 'adjoint'"),
+        ({"t_max": np.inf}, "loss_and_grad.t_max: hidden could fire for ever"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            check_gradients(network(), spikes, labels, AT, **({"method": "eventprop", "t_max": T_MAX} | settings))
+    spiking = network(output=LIF(TAU_MEM, TAU_SYN))
+    with pytest.raises(ValidationError, match="the gradient of spike counts is a surrogate"):
+        check_gradients(spiking, spikes, labels, SpikeCountCrossEntropy(), method="eventprop", t_max=T_MAX)
 
 
 def test_a_chain_has_the_gradient_of_its_layers():
