@@ -127,7 +127,7 @@ class BlockGradient:
         return runner.height
 
 
-def require_first_spike(network: Sequential) -> None:
+def require_first_spike(network: Any) -> None:
     """Raise unless it is a chain without delays in which every neuron starts below threshold and fires at most once."""
     if not isinstance(network, Sequential):
         raise ValidationError(

@@ -107,7 +107,7 @@ def loss_and_grad(
         return _by_eventprop(network, spikes, targets, loss, t_max, output, min_slope, silent_strength, n_threads)
     if t_max != np.inf or output is not None or min_slope != 0.0:
         raise ValidationError("loss_and_grad: t_max, output and min_slope are for method='eventprop'")
-    require_first_spike(network)  # type: ignore[arg-type]
+    require_first_spike(network)
     assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
     labels = check_targets(network.n_outputs, spikes, targets)
