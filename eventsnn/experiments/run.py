@@ -154,16 +154,16 @@ def inference(
     CheckpointError, ConfigError, DataError
         The run folder, the savepoint or the data cannot be used.
     """
-    folder, epoch, _, dataset, trainer = _reopen(run, epoch, threads)
+    folder, epoch, config, dataset, trainer = _reopen(run, epoch, threads)
     metrics = trainer.evaluate(dataset.test)
     result = InferenceResult(
         folder.path, epoch, float(metrics.loss), float(metrics.accuracy), int(metrics.n_silent_outputs)
     )
     if progress:
+        silent = f", {result.n_silent_outputs} without an output spike" if config.network.output != "leaky" else ""
         print(
             f"{folder.path}, epoch {epoch}, {len(dataset.test)} test samples of {dataset.name} ({dataset.origin}): "
-            f"accuracy {100 * result.test_accuracy:.2f} %, loss {result.test_loss:.6g}, "
-            f"{result.n_silent_outputs} without an output spike"
+            f"accuracy {100 * result.test_accuracy:.2f} %, loss {result.test_loss:.6g}{silent}"
         )
     return result
 
