@@ -197,5 +197,7 @@ def test_first_spike_gradients_refuse(build, message):
     loss = FirstSpikeMSE(t_correct=1.0, t_wrong=2.0)
     with pytest.raises(ValidationError, match=f"first-spike gradients {message}"):
         loss_and_grad(build(), ONE_BY_TWO, [0], loss)
-    with pytest.raises(ValidationError, match=f"(first-spike gradients|Trainer:) {message}"):
-        Trainer(build(), loss, SGD(learning_rate=0.1), seed=0)
+    network = build()
+    if isinstance(network, Sequential):  # any Network is trained by EventProp
+        with pytest.raises(ValidationError, match=f"first-spike gradients {message}"):
+            Trainer(network, loss, SGD(learning_rate=0.1), seed=0)

@@ -127,18 +127,21 @@ class BlockGradient:
         return runner.height
 
 
+_REMEDY = "use EventProp: loss_and_grad(..., method='eventprop'), Trainer(network.as_network(), ...)"
+
+
 def require_first_spike(network: Any) -> None:
     """Raise unless it is a chain without delays in which every neuron starts below threshold and fires at most once."""
     if not isinstance(network, Sequential):
         raise ValidationError(
             "first-spike gradients need a Sequential, a chain without delays whose neurons have one receptor, "
-            f"got {type(network).__name__}"
+            f"got {type(network).__name__}; method='eventprop' takes any network"
         )
     for layer in network.layers:
         if layer.connection.has_delay:
             raise ValidationError(
                 f"first-spike gradients do not cover delays: the connection to population {layer.name!r} has delays "
-                f"({layer.connection}); build it without"
+                f"({layer.connection}); {_REMEDY}"
             )
         if not isinstance(layer.neuron, LIF):
             raise ValidationError(
@@ -148,7 +151,7 @@ def require_first_spike(network: Any) -> None:
         if not layer.neuron.starts_below_threshold:
             raise ValidationError(
                 f"first-spike gradients need neurons that start below threshold: population {layer.name!r} has "
-                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}"
+                f"v_leak={layer.neuron.v_leak} and v_threshold={layer.neuron.v_threshold}; {_REMEDY}"
             )
         if layer.neuron.max_spikes != 1:
             raise ValidationError(

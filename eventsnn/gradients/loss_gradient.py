@@ -97,7 +97,7 @@ def loss_and_grad(
     (0.693147, (2, 2))
     >>> value, grad = loss_and_grad(net, spikes, [0], FirstSpikeCrossEntropy(xi=1.0), method="eventprop")
     >>> list(grad.parameters)[:4]
-    ['output.weight', 'output.delay', 'output.v_threshold', 'output.v_reset']
+    ['output.weight', 'output.delay', 'output.tau_mem', 'output.tau_syn']
     """
     if method not in ("first_spike", "eventprop"):
         raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop'")

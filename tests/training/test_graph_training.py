@@ -345,7 +345,7 @@ def test_spike_counts_are_learned_within_bounds():
             net, SpikeCountCrossEntropy(), Adam(1e-2), seed=0, batch_size=20, min_slope=0.1, t_max=T_MAX,
             regularizers=regularizers,
         )  # fmt: skip
-        own.fit(split, None, 25, progress=False)
+        own.fit(split, None, 15, progress=False)
         rates[bound] = simulate(own.network, split.spikes, T_MAX).spikes["hidden"].counts().mean()
         if bound is None:
             assert own.evaluate(split).accuracy >= 0.9
