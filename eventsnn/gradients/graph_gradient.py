@@ -12,12 +12,12 @@ from eventsnn._names import hint
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import VoltageLoss, require_loss_fits, target_of
 from eventsnn.gradients.eventprop_adjoint import eventprop
-from eventsnn.gradients.eventprop_sums import EventPropGradients, VoltageGradient
+from eventsnn.gradients.eventprop_sums import EventPropGradients
 from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss
 from eventsnn.gradients.graph_readout import GraphReadout
 from eventsnn.gradients.loss_derivatives import LossDerivatives
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
-from eventsnn.gradients.spike_margins import MOVING, margins
+from eventsnn.gradients.spike_margins import margins
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.time_losses import earliest_output
@@ -180,13 +180,13 @@ class GraphGradient:
             return losses
         found = margins(result, list(wanted))
         for name, (mask, strength) in wanted.items():
-            unit, time = found.gain_unit[name], found.peak_time[name]
-            moving = mask & np.isin(found.peak_place[name], MOVING) & np.isfinite(time) & (unit > 0.0)
+            unit = found.gain_unit[name]
+            moving = mask & found.moves(name) & (unit > 0.0)
             samples, neurons = np.nonzero(moving)
-            values = -strength / unit[neurons]
-            losses -= np.bincount(samples, values * found.gain[name][moving], result.n_samples)
-            slopes = found.peak_slope[name][moving]
-            terms.add(d_v={name: VoltageGradient(samples, neurons, time[moving], values, slopes)})
+            d_peak = np.zeros(moving.shape)
+            d_peak[moving] = -strength / unit[neurons]
+            losses -= np.bincount(samples, d_peak[moving] * found.gain[name][moving], result.n_samples)
+            terms.add(d_v={name: found.voltage_gradient(name, d_peak)})
         return losses
 
     def _add(self, found: EventPropGradients) -> None:

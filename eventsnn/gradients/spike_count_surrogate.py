@@ -13,7 +13,7 @@ from eventsnn._names import hint
 from eventsnn._validation import float_array, number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.eventprop_sums import VoltageGradient
-from eventsnn.gradients.spike_margins import MOVING, Margins, margins
+from eventsnn.gradients.spike_margins import Margins, margins
 from eventsnn.simulation.result import Result
 
 __all__ = ["SpikeCountSurrogate"]
@@ -172,13 +172,10 @@ class SpikeCountSurrogate:
     def _at_peaks(
         self, result: Result, name: str, per_v: NDArray[np.float64], unit: NDArray[np.float64], peaks: Margins
     ) -> VoltageGradient:
-        gain, time = peaks.gain[name], peaks.peak_time[name]
-        moves = np.isin(peaks.peak_place[name], MOVING) & np.isfinite(time) & _may_fire(result, name)
-        samples, neurons = np.nonzero(moves)
-        values = per_v[moves] * self.derivative(-gain[moves] / unit[neurons])
-        kept = values != 0.0  # "triangular" is zero far from the threshold
-        slopes = peaks.peak_slope[name][moves]  # a peak at an arrival moves with it
-        return VoltageGradient(samples[kept], neurons[kept], time[moves][kept], values[kept], slopes[kept])
+        moves = peaks.moves(name) & _may_fire(result, name)
+        d_peak = np.zeros(moves.shape)
+        d_peak[moves] = per_v[moves] * self.derivative(-peaks.gain[name][moves] / unit[np.nonzero(moves)[1]])
+        return peaks.voltage_gradient(name, d_peak)
 
 
 def _may_fire(result: Result, name: str) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.errors import ValidationError
+from eventsnn.gradients.eventprop_sums import VoltageGradient
 from eventsnn.kernels.constants import NO_LIMIT
 from eventsnn.kernels.exponential_sum import scratch_size
 from eventsnn.kernels.margins import HEIGHT, PLACE, SLOPE, TIME, peaks_and_slopes
@@ -17,7 +18,7 @@ from eventsnn.kernels.traces import V_INF
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.result import Result
 
-__all__ = ["MOVING", "PLACES", "Margins", "margins"]
+__all__ = ["PLACES", "Margins", "margins"]
 
 #: what the numbers in `Margins.peak_place` mean
 PLACES = ("none", "start", "release", "inside", "arrival", "end")
@@ -67,6 +68,19 @@ class Margins:
     def relative_slope(self) -> dict[str, NDArray[np.float64]]:
         """`slope` in units of |v_threshold - v_leak - i_bias|/tau_mem."""
         return {name: _relative(own, self.slope_unit[name]) for name, own in self.slope.items()}
+
+    def moves(self, name: str) -> NDArray[np.bool_]:
+        """Whether what a neuron receives can move its highest peak, (n_samples, n_neurons)."""
+        return np.isin(self.peak_place[name], MOVING) & np.isfinite(self.peak_time[name])
+
+    def voltage_gradient(self, name: str, d_peak: NDArray[np.float64]) -> VoltageGradient:
+        """dL/dv of the highest peaks of a population as `eventprop` takes it; one at an arrival moves with it.
+
+        d_peak : (n_samples, n_neurons), dL/d(peak); those that are 0 are left out
+        """
+        samples, neurons = np.nonzero(d_peak)
+        columns = (by[samples, neurons] for by in (self.peak_time[name], d_peak, self.peak_slope[name]))
+        return VoltageGradient(samples, neurons, *columns)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{name} {own.shape}" for name, own in self.gain.items())

@@ -6,7 +6,6 @@ a factor. A delay is learned in units of the synaptic time constant of its targe
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -122,6 +121,4 @@ def _unit(network: Network, name: str) -> float:
     population = network.populations[projection.target]
     receptor = projection.receptor
     assert receptor is not None  # Network fills it in
-    unit = float(np.median(population.neuron.tau_syn_of(receptor, population.n_neurons)))
-    assert math.isfinite(unit)
-    return unit
+    return float(np.median(population.neuron.tau_syn_of(receptor, population.n_neurons)))

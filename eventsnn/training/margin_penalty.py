@@ -150,6 +150,4 @@ class MarginPenalty:
         is_reset, is_rest = place == PLACES.index("release"), np.isinf(time)
         direct["v_reset"] += np.where(is_reset, d_peak, 0.0).sum(axis=0)
         d_rest += np.where(is_rest, d_peak, 0.0).sum(axis=0)
-        samples, neurons = np.nonzero((d_peak != 0.0) & ~is_reset & ~is_rest)
-        columns = (column[samples, neurons] for column in (time, d_peak, found.peak_slope[name]))
-        outcome.d_v[name] = VoltageGradient(samples, neurons, *columns)
+        outcome.d_v[name] = found.voltage_gradient(name, np.where(is_reset | is_rest, 0.0, d_peak))
