@@ -42,6 +42,15 @@ def target_of(loss: Any) -> str:
     return getattr(loss, "looks_at", "times")
 
 
+def loss_of(
+    loss: Any, outputs: NDArray[np.float64], labels: NDArray[np.int64], tau_syn: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Loss of each sample and its derivative with respect to what it looks at; tau_syn: the unit of spike times."""
+    arguments = (tau_syn,) if target_of(loss) == "times" else ()
+    found: tuple[NDArray[np.float64], NDArray[np.float64]] = loss.value_and_grad(outputs, labels, *arguments)
+    return found
+
+
 def require_loss_fits(where: str, name: str, neuron: CurrentBased, loss: Any) -> None:
     """Raise unless the loss looks at something that the output `name` has."""
     can_spike = isinstance(neuron, LIF)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from eventsnn._names import hint
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import target_of
+from eventsnn.gradients.chain import loss_of, target_of
 from eventsnn.gradients.check import GradientEntry, GradientReport, drawn, with_errors
 from eventsnn.gradients.eventprop_check import moved_array
 from eventsnn.gradients.eventprop_differences import SimulatedDifference
@@ -51,8 +51,7 @@ def check_by_eventprop(
 
     def mean_loss(other: Result) -> tuple[float, dict[str, Any]]:
         values = GraphGradient(other._graph, loss, last, t_max, {}).outputs_of(other)
-        arguments = (graph.populations[last].neuron.tau_syn,) if target_of(loss) == "times" else ()
-        return float(loss.value_and_grad(values, labels, *arguments)[0].mean()), {}
+        return float(loss_of(loss, values, labels, graph.populations[last].neuron.tau_syn)[0].mean()), {}
 
     how = SimulatedDifference(result, mean_loss)
     generator = np.random.default_rng(rng) if rng is not None else None

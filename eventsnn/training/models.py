@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, require_chain, target_of
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, target_of
 from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
@@ -80,10 +80,7 @@ class Model(ABC):
 
     def losses(self, outputs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
         """Loss of every sample."""
-        loss: Any = self.loss
-        arguments = (self.tau_syn,) if target_of(loss) == "times" else ()
-        found: NDArray[np.float64] = loss.value_and_grad(outputs, labels, *arguments)[0]
-        return found
+        return loss_of(self.loss, outputs, labels, self.tau_syn)[0]
 
     def classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
         """Class of every sample, -1 where no output fired."""
