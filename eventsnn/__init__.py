@@ -9,7 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, Synaptic
 from eventsnn.connections import Dense, Sparse
+from eventsnn.currents import Currents
 from eventsnn.decoding import decode_first_spike
 from eventsnn.encoding import encode_latency
 from eventsnn.errors import (
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "IF",
     "LI",
     "LIF",
     "SGD",
@@ -62,6 +65,8 @@ __all__ = [
     "ConfigError",
     "Constant",
     "CosineDecay",
+    "CurrentLIF",
+    "Currents",
     "DataError",
     "Dense",
     "EventSNNError",
@@ -70,6 +75,7 @@ __all__ = [
     "FirstSpikeMSE",
     "IntegralCrossEntropy",
     "Layer",
+    "Leaky",
     "MarginPenalty",
     "Margins",
     "MaxVoltageCrossEntropy",
@@ -92,6 +98,7 @@ __all__ = [
     "SpikeCountUpperBound",
     "Spikes",
     "StepDecay",
+    "Synaptic",
     "TargetSpikeTimes",
     "Trainer",
     "ValidationError",

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import NameTable, hint, is_name, listed
+from eventsnn._neuron import PLAIN_RECEPTOR, Neuron
 from eventsnn._parameters import parameter_names, value_of, with_values
 from eventsnn._synapses import checked_size
 from eventsnn.connections import Connection
 from eventsnn.errors import ValidationError
-from eventsnn.neurons import LIF, PLAIN_RECEPTOR, CurrentBased
 
 __all__ = ["Network", "Population", "Projection"]
 
@@ -27,7 +27,7 @@ class Population:
 
     Parameters
     ----------
-    neuron : LIF or LI
+    neuron : LIF or LI, or a unit of a time grid such as Leaky
         Their parameters, shared or one value per neuron.
     n_neurons : int, >= 1
 
@@ -43,12 +43,15 @@ class Population:
     Population(LIF(tau_mem=0.02, tau_syn=0.005), 800)
     """
 
-    neuron: CurrentBased
+    neuron: Any  # a Neuron; of which kind, the engines ask
     n_neurons: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.neuron, CurrentBased):
-            raise ValidationError(f"Population.neuron: must be a LIF or LI, got {type(self.neuron).__name__}")
+        if not isinstance(self.neuron, Neuron):
+            raise ValidationError(
+                "Population.neuron: must be a LIF or LI, or a StepNeuron such as Leaky, "
+                f"got {type(self.neuron).__name__}"
+            )
         object.__setattr__(self, "n_neurons", checked_size("Population.n_neurons", self.n_neurons))
         if self.neuron.n_neurons not in (None, self.n_neurons):
             raise ValidationError(
@@ -59,7 +62,7 @@ class Population:
     @property
     def can_spike(self) -> bool:
         """Whether its neurons have a threshold; those of a readout (`LI`) have none."""
-        return isinstance(self.neuron, LIF)
+        return bool(self.neuron.can_spike)
 
     def __repr__(self) -> str:
         return f"Population({self.neuron!r}, {self.n_neurons})"

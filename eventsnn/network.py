@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from eventsnn._neuron import Neuron
 from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Population, Projection
-from eventsnn.neurons import LIF, CurrentBased
+from eventsnn.neurons import LIF
 
 __all__ = ["Layer", "Sequential"]
 
@@ -22,7 +24,7 @@ class Layer:
 
     name: str
     connection: Dense
-    neuron: CurrentBased
+    neuron: Any  # a Neuron; of which kind, the engines ask
 
     @property
     def n_neurons(self) -> int:
@@ -32,7 +34,7 @@ class Layer:
     @property
     def can_spike(self) -> bool:
         """Whether its neurons have a threshold; those of a readout (`LI`) have none."""
-        return isinstance(self.neuron, LIF)
+        return bool(self.neuron.can_spike)
 
     @property
     def fires_once(self) -> bool:
@@ -72,7 +74,7 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, parts: Sequence[Dense | CurrentBased], names: Sequence[str] | None = None) -> None:
+    def __init__(self, parts: Sequence[Dense | Neuron], names: Sequence[str] | None = None) -> None:
         parts = list(parts)
         if not parts or len(parts) % 2:
             raise ValidationError(f"Sequential: needs connections and neurons in turn, got {len(parts)} parts")
@@ -89,7 +91,7 @@ class Sequential:
         layers: list[Layer] = []
         for k, name in enumerate(names):
             connection, neuron = parts[2 * k], parts[2 * k + 1]
-            if not isinstance(connection, Dense) or not isinstance(neuron, CurrentBased):
+            if not isinstance(connection, Dense) or not isinstance(neuron, Neuron):
                 raise ValidationError(
                     f"Sequential: parts {2 * k} and {2 * k + 1} must be a connection and neurons, "
                     f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
@@ -155,7 +157,7 @@ class Sequential:
         own = self.parameters()
         if set(parameters) != set(own):
             raise ValidationError(f"Sequential.with_parameters: expected {sorted(own)}, got {sorted(parameters)}")
-        parts: list[Dense | CurrentBased] = []
+        parts: list[Dense | Neuron] = []
         for layer in self.layers:
             weight = np.asarray(parameters[f"{layer.name}.weight"])
             if weight.shape != layer.connection.weight.shape:

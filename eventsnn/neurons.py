@@ -1,63 +1,29 @@
-"""Neuron parameters: frozen, validated, scalar or one value per neuron."""
+"""Neurons in continuous time: LIF and its readout LI."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from eventsnn._names import NameTable, hint, is_name, listed
-from eventsnn._validation import float_array
+from eventsnn._names import NameTable, hint
+from eventsnn._neuron import PLAIN_RECEPTOR, Neuron, require
 from eventsnn.errors import ValidationError
 
 __all__ = ["LI", "LIF", "CurrentBased"]
 
-#: name of the receptor of neurons whose `tau_syn` is not a dict
-PLAIN_RECEPTOR = "syn"
 
+class CurrentBased(Neuron):
+    """What all neurons with a membrane and exponential synaptic currents share."""
 
-class CurrentBased:
-    """What all neurons with a membrane and exponential synaptic currents share; its children are frozen dataclasses.
-
-    Messages name the child: ``LIF.tau_mem: must be > 0, got 0.0``.
-    """
+    OPTIONS = frozenset({"max_spikes"})
 
     tau_mem: Any
     tau_syn: Any
     v_leak: Any
     i_bias: Any
-
-    def _validate(self, *, allows_receptors: bool) -> None:
-        """Replace every numeric parameter by a float or a read-only array; raise where one cannot be."""
-        kind = type(self).__name__
-        for name in self.parameter_names():
-            given = getattr(self, name)
-            is_table = allows_receptors and name == "tau_syn" and isinstance(given, Mapping)
-            value = _receptor_table(kind, given) if is_table else _parameter(f"{kind}.{name}", given)
-            object.__setattr__(self, name, value)
-        sizes = {name: value.size for name, value in self._values() if isinstance(value, np.ndarray)}
-        if len(set(sizes.values())) > 1:
-            raise ValidationError(f"{kind}: per-neuron parameters differ in length: {sizes}")
-        for name, value in self._values():
-            if name.startswith("tau_"):
-                _require(f"{kind}.{name}", value, np.asarray(value) > 0, "must be > 0")
-
-    @classmethod
-    def parameter_names(cls) -> tuple[str, ...]:
-        """Names of the numeric parameters, in declaration order."""
-        return tuple(f.name for f in fields(cls) if f.name != "max_spikes")  # type: ignore[arg-type]
-
-    def _values(self) -> Iterator[tuple[str, Any]]:
-        """Name and value of every numeric parameter; of a dict of receptors, one by one."""
-        for name in self.parameter_names():
-            value = getattr(self, name)
-            if isinstance(value, NameTable):
-                yield from ((f"{name}[{receptor!r}]", tau) for receptor, tau in value.items())
-            else:
-                yield name, value
 
     @property
     def receptors(self) -> tuple[str, ...]:
@@ -70,16 +36,6 @@ class CurrentBased:
         return isinstance(self.tau_syn, NameTable)
 
     @property
-    def n_neurons(self) -> int | None:
-        """Number of neurons if some parameter is given per neuron, else None (any number)."""
-        return next((int(value.size) for _, value in self._values() if isinstance(value, np.ndarray)), None)
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether all neurons have the same parameters."""
-        return self.n_neurons is None
-
-    @property
     def rests_above_threshold(self) -> bool:
         """Whether some neuron fires without input."""
         return False
@@ -88,22 +44,6 @@ class CurrentBased:
     def starts_below_threshold(self) -> bool:
         """Whether every neuron can start at its potential without input (see `v_start`)."""
         return True
-
-    def per_neuron(self, name: str, n_neurons: int) -> NDArray[np.float64]:
-        """Parameter `name` as a new contiguous float64 array of shape (n_neurons,).
-
-        Raises
-        ------
-        ValidationError
-            The parameter is given for another number of neurons, or it is a `tau_syn` given per receptor.
-        """
-        value = getattr(self, name)
-        if isinstance(value, NameTable):
-            raise ValidationError(
-                f"{type(self).__name__}.{name}: given per receptor ({listed(value)}); "
-                "ask for one with tau_syn_of(receptor, n_neurons)"
-            )
-        return self._spread(name, value, n_neurons)
 
     def tau_syn_of(self, receptor: str, n_neurons: int) -> NDArray[np.float64]:
         """Synaptic time constant of a receptor as a new contiguous float64 array of shape (n_neurons,).
@@ -121,28 +61,9 @@ class CurrentBased:
             return self._spread("tau_syn", self.tau_syn, n_neurons)
         return self._spread(f"tau_syn[{receptor!r}]", self.tau_syn[receptor], n_neurons)
 
-    def _spread(self, name: str, value: ArrayLike, n_neurons: int) -> NDArray[np.float64]:
-        array = np.asarray(value, dtype=np.float64)
-        if array.ndim and array.size != n_neurons:
-            raise ValidationError(
-                f"{type(self).__name__}.{name}: given for {array.size} neurons, asked for {n_neurons}"
-            )
-        return np.broadcast_to(array, n_neurons).copy()
-
     def v_start(self, n_neurons: int) -> NDArray[np.float64]:
         """Potential at t = 0, a new float64 array of shape (n_neurons,): that without input, v_leak + i_bias."""
         return self.per_neuron("v_leak", n_neurons) + self.per_neuron("i_bias", n_neurons)
-
-    def __repr__(self) -> str:
-        shown = []
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, NameTable):
-                table = ", ".join(f"{receptor!r}: {_shown(tau)}" for receptor, tau in value.items())
-                shown.append(f"{field.name}={{{table}}}")
-            elif isinstance(value, np.ndarray) or field.name in ("tau_mem", "tau_syn") or value != field.default:
-                shown.append(f"{field.name}={_shown(value)}")
-        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -205,9 +126,9 @@ class LIF(CurrentBased):
 
     def __post_init__(self) -> None:
         self._validate(allows_receptors=True)
-        _require("LIF.t_refrac", self.t_refrac, np.asarray(self.t_refrac) >= 0, "must be >= 0")
+        require("LIF.t_refrac", self.t_refrac, np.asarray(self.t_refrac) >= 0, "must be >= 0")
         below = np.asarray(self.v_reset) < np.asarray(self.v_threshold)
-        _require("LIF.v_reset", self.v_reset, below, f"must be below v_threshold ({self.v_threshold})")
+        require("LIF.v_reset", self.v_reset, below, f"must be below v_threshold ({self.v_threshold})")
         if self.max_spikes is not None and (
             isinstance(self.max_spikes, bool)
             or not isinstance(self.max_spikes, (int, np.integer))
@@ -274,38 +195,7 @@ class LI(CurrentBased):
     def __post_init__(self) -> None:
         self._validate(allows_receptors=False)
 
-
-def _shown(value: Any) -> str:
-    return f"array({value.size})" if isinstance(value, np.ndarray) else repr(value)
-
-
-def _receptor_table(kind: str, given: Mapping[Any, Any]) -> NameTable[float | NDArray[np.float64]]:
-    if not given:
-        raise ValidationError(f"{kind}.tau_syn: needs at least one receptor, got an empty dict")
-    for name in given:
-        if not is_name(name):
-            raise ValidationError(f"{kind}.tau_syn: receptor names must be strings that are not empty, got {name!r}")
-    return NameTable({name: _parameter(f"{kind}.tau_syn[{name!r}]", tau) for name, tau in given.items()})
-
-
-def _parameter(name: str, value: ArrayLike) -> float | NDArray[np.float64]:
-    try:
-        array = float_array(name, value)
-    except ValueError:  # ragged lists too
-        raise ValidationError(f"{name}: must be a number or an array of numbers, got {value!r}") from None
-    if array.ndim > 1 or array.size == 0:
-        raise ValidationError(f"{name}: must be a scalar or of shape (n_neurons,), got shape {array.shape}")
-    _require(name, array, np.isfinite(array), "must be finite")
-    if array.ndim == 0:
-        return float(array)
-    array.flags.writeable = False
-    return array
-
-
-def _require(name: str, value: Any, holds: NDArray[np.bool_], rule: str) -> None:
-    holds = np.atleast_1d(holds)
-    if not holds.all():
-        array = np.atleast_1d(np.asarray(value))
-        k = int(np.flatnonzero(~holds)[0])
-        place = f" at neuron {k}" if array.size > 1 else ""
-        raise ValidationError(f"{name}: {rule}, got {array[k if array.size > 1 else 0]}{place}")
+    @property
+    def can_spike(self) -> bool:
+        """No: there is no threshold."""
+        return False

@@ -58,7 +58,7 @@ def test_population_keeps_what_it_is_given():
         (CELL, True, "n_neurons: must be an integer >= 1 .* got True"),
         (CELL, None, "n_neurons: must be an integer >= 1 .* got None"),
         (CELL, 2**31, "n_neurons: must be an integer >= 1 .* got 2147483648"),
-        ("LIF", 3, "neuron: must be a LIF or LI, got str"),
+        ("LIF", 3, "neuron: must be a LIF or LI, or a StepNeuron such as Leaky, got str"),
         (LIF(tau_mem=[1.0, 2.0], tau_syn=1.0), 3, "n_neurons: 3, but the LIF parameters are given for 2"),
         (
             LIF(tau_mem=1.0, tau_syn={"a": 1.0, "b": [1.0, 2.0]}),

@@ -13,8 +13,8 @@ MAX_LINES = 400
 ORDER = [
     {"errors"},
     {"_names", "_validation", "kernels"},
-    {"_synapses"},
-    {"spikes", "neurons", "connections"},
+    {"_synapses", "_neuron"},
+    {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections"},
     {"_parameters"},
     {"graph"},
     {"network", "encoding", "decoding", "sources"},

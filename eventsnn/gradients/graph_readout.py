@@ -48,7 +48,7 @@ class GraphReadout:
                 )
         weight = np.concatenate([projection.connection.weight for _, projection in self.incoming])
         self._runner = ReadoutRunner(
-            network.populations[output].neuron, weight.astype(np.float64), t_max,  # type: ignore[arg-type]
+            network.populations[output].neuron, weight.astype(np.float64), t_max,
             kind=loss.kind, times=getattr(loss, "times", None),
         )  # fmt: skip
         self._d_weight = np.zeros(weight.shape)

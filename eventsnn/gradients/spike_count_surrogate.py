@@ -180,7 +180,7 @@ class SpikeCountSurrogate:
 
 def _may_fire(result: Result, name: str) -> NDArray[np.bool_]:
     """Which neurons have spikes left in a sample, (n_samples, n_neurons)."""
-    most = result._graph.populations[name].neuron.max_spikes  # type: ignore[attr-defined]  # it can spike
+    most = result._graph.populations[name].neuron.max_spikes  # it can spike
     counts = result.spikes[name].counts()
     return np.ones(counts.shape, bool) if most is None else counts < most
 

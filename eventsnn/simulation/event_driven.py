@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
@@ -95,6 +96,7 @@ def simulate(
         raise ValidationError(f"simulate: unknown engine {engine!r}; there are 'auto', 'layers' and 'queue'")
     if isinstance(max_events, bool) or not isinstance(max_events, int) or max_events < 1:
         raise ValidationError(f"simulate: max_events must be an integer >= 1, got {max_events!r}")
+    require_continuous("simulate", network)
     if isinstance(network, Sequential):
         plain = engine != "queue" and initial is None and state is None and not resumable and network.is_layerwise
         if plain and isinstance(spikes, Spikes):
@@ -165,6 +167,17 @@ def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> N
 
     pool.map(work, sample_blocks(spikes.n_samples))
     return times
+
+
+def require_continuous(where: str, network: Any) -> None:
+    """Raise if a population of the network lives on a time grid."""
+    parts = network.layers if isinstance(network, Sequential) else getattr(network, "populations", {}).values()
+    for part in parts:
+        if isinstance(part.neuron, StepNeuron):
+            raise ValidationError(
+                f"{where}: {part.neuron!r} lives on a time grid; use simulate_clocked, for gradients "
+                "method='surrogate', for training Trainer(clock=...), or build the network with LIF and LI"
+            )
 
 
 def slice_events(source: InputEvents, start: int, stop: int) -> InputEvents:
