@@ -213,7 +213,7 @@ def check_gradients(
     require_first_spike(network)
     assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
-    labels = check_targets(network.n_outputs, spikes, targets)
+    labels = check_targets(network.n_outputs, spikes.n_samples, targets)
     _check_arguments(precision, digits, n_entries, silent_strength)
     tolerance = number("check_gradients.tolerance", 1e-7 if tolerance is None else tolerance, above=0)
     network = network.astype(np.float64)

@@ -1,4 +1,4 @@
-"""`loss_and_grad`: the mean loss over samples and its gradient, in closed form or by EventProp."""
+"""`loss_and_grad`: the mean loss over samples and its gradient, in closed form, by EventProp or by a surrogate."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import index_array, number
+from eventsnn.clock import Clock
+from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import VoltageLoss
-from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss, block_events, require_first_spike
+from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
+from eventsnn.gradients.grid_outputs import output_of, require_grid_loss
+from eventsnn.gradients.surrogate import ClockedGradient
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import check_inputs
+from eventsnn.simulation.event_driven import check_inputs, require_continuous
+from eventsnn.simulation.grid_inputs import GridInput, checked_inputs, n_steps_of
+from eventsnn.simulation.grid_network import GridNetwork
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
@@ -30,9 +35,10 @@ class Gradients:
     Attributes
     ----------
     parameters : by name as in `Sequential.parameters` or, of a Network, in `Network.parameter_names`; by EventProp also
-        delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), in the shapes that were given
+        delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), in the shapes that were given; by surrogate
+        those of the units of the grid ("hidden.bias", "hidden.beta", ...)
     input_times : "first_spike": (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none);
-        "eventprop": (n_events,), in the order of the input spikes
+        "eventprop": (n_events,), in the order of the input spikes; "surrogate": empty, a grid has no derivative by time
     """
 
     parameters: dict[str, NDArray[np.floating]]
@@ -41,29 +47,34 @@ class Gradients:
 
 def loss_and_grad(
     network: Sequential | Network,
-    spikes: Spikes,
+    spikes: Any,
     targets: ArrayLike,
-    loss: TimeLoss | VoltageLoss,
+    loss: Any,
     *,
-    method: Literal["first_spike", "eventprop"] = "first_spike",
+    method: Literal["first_spike", "eventprop", "surrogate"] = "first_spike",
+    clock: Clock | None = None,
     t_max: float = np.inf,
     output: str | None = None,
     min_slope: float = 0.0,
     silent_strength: float = 0.0,
     n_threads: int = 1,
 ) -> tuple[float, Gradients]:
-    """Mean loss over the samples and its exact gradient.
+    """Mean loss over the samples and its gradient: exact, but for "surrogate".
 
     Parameters
     ----------
     network : for "first_spike" a chain of layers whose neurons fire at most once, without delays; for "eventprop" any
-        network with one input
-    spikes : input; for "first_spike" at most one spike per input neuron for `Gradients.input_times` to be meaningful
+        network with one input; for "surrogate" any network that `simulate_clocked` takes
+    spikes : input; for "first_spike" at most one spike per input neuron for `Gradients.input_times` to be meaningful;
+        for "surrogate" whatever `simulate_clocked` takes
     targets : class of each sample, shape (n_samples,)
-    loss : a loss on first spike times; for "eventprop" also on the potentials of a readout or on spike counts
-    method : "first_spike", the closed-form gradient of the weights; "eventprop", that of every parameter, in float64
+    loss : a loss on first spike times; for "eventprop" also on the potentials of a readout or on spike counts; for
+        "surrogate" on spike counts, rates or membrane potentials
+    method : "first_spike", the closed-form gradient of the weights; "eventprop", that of every parameter, in float64;
+        "surrogate", backpropagation through time on the grid of `clock`, in the dtype of the weights
+    clock : "surrogate": the grid, the surrogate, and how the reset is treated
     t_max : "eventprop": end of the simulation
-    output : "eventprop": population that the loss looks at; default: the last one
+    output : "eventprop" and "surrogate": population that the loss looks at; default: the last one
     min_slope : "eventprop": bounds the gradients of nearly grazing spikes, see `eventprop`
     silent_strength : strength of the hinge on the peak potential of *every* silent neuron, hidden or the right output
     n_threads : threads over blocks of samples; the result does not depend on it
@@ -99,10 +110,19 @@ def loss_and_grad(
     >>> list(grad.parameters)[:4]
     ['output.weight', 'output.delay', 'output.tau_mem', 'output.tau_syn']
     """
-    if method not in ("first_spike", "eventprop"):
-        raise ValidationError(f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop'")
+    if method not in ("first_spike", "eventprop", "surrogate"):
+        raise ValidationError(
+            f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop', 'surrogate'"
+        )
     number("loss_and_grad.silent_strength", silent_strength, at_least=0.0)
     number("loss_and_grad.min_slope", min_slope, at_least=0.0)
+    if method == "surrogate":
+        if t_max != np.inf or min_slope != 0.0 or silent_strength != 0.0:
+            raise ValidationError("loss_and_grad: t_max, min_slope and silent_strength are not for method='surrogate'")
+        return _by_surrogate(network, spikes, targets, loss, clock, output, n_threads)
+    if clock is not None:
+        raise ValidationError("loss_and_grad: clock is for method='surrogate'")
+    require_continuous("loss_and_grad", network)
     if method == "eventprop":
         return _by_eventprop(network, spikes, targets, loss, t_max, output, min_slope, silent_strength, n_threads)
     if t_max != np.inf or output is not None or min_slope != 0.0:
@@ -110,7 +130,7 @@ def loss_and_grad(
     require_first_spike(network)
     assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
-    labels = check_targets(network.n_outputs, spikes, targets)
+    labels = check_targets(network.n_outputs, spikes.n_samples, targets)
     source = input_events(spikes)
     hinge = [(np.ones(layer.n_neurons, dtype=bool), silent_strength) for layer in network.layers[:-1]]
 
@@ -131,7 +151,7 @@ def _by_eventprop(
     graph = network.as_network() if isinstance(network, Sequential) else network
     name = require_graph("loss_and_grad", graph, loss, output, t_max)
     check_inputs(graph, spikes)
-    labels = check_targets(graph.populations[name].n_neurons, spikes, targets)
+    labels = check_targets(graph.populations[name].n_neurons, spikes.n_samples, targets)
     source = input_events(spikes)
     readouts = {own for own, population in graph.populations.items() if not population.can_spike}
     wanted = {own: np.zeros(graph.parameter(own).shape) for own in graph.parameter_names
@@ -145,8 +165,44 @@ def _by_eventprop(
             hidden_hinge=hinge, output_hinge=silent_strength, min_slope=min_slope, first_sample=start,
         )  # fmt: skip
 
-    value, gradients = _mean(run, wanted, labels.size, n_threads)
-    if isinstance(network, Sequential):  # "input->hidden.weight" is "hidden.weight" there
+    return _named_as(network, _mean(run, wanted, labels.size, n_threads))
+
+
+def _by_surrogate(
+    network: Any, inputs: Any, targets: ArrayLike, loss: Any, clock: Clock | None, output: str | None, n_threads: int
+) -> tuple[float, Gradients]:
+    if not isinstance(clock, Clock):
+        raise ValidationError(f"loss_and_grad: method='surrogate' needs clock=Clock(...), got {clock!r}")
+    grid = GridNetwork(network, clock.dt)
+    name = output_of("loss_and_grad", grid.graph, output)
+    require_grid_loss("loss_and_grad", loss, clock, name, grid.graph.populations[name].can_spike)
+    given = checked_inputs("loss_and_grad", grid.graph, inputs, clock.dt)
+    n_steps = n_steps_of("loss_and_grad", given, clock.n_steps)
+    sources = {
+        own: GridInput(f"loss_and_grad: input {own!r}", data, grid.graph.inputs[own], clock.dt, n_steps, grid.dtype)
+        for own, data in given.items()
+    }
+    n_samples = next(iter(sources.values())).n_samples
+    labels = check_targets(grid.graph.populations[name].n_neurons, n_samples, targets)
+    wanted = {f"{own}.weight": np.zeros_like(array) for own, array in grid.weights.items()}
+    for own, population in grid.graph.populations.items():
+        if isinstance(population.neuron, StepNeuron):
+            for key in population.neuron.parameter_names():
+                value = np.asarray(getattr(population.neuron, key))
+                wanted[f"{own}.{key}"] = np.zeros(value.shape, grid.dtype)
+
+    def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
+        events = {own: source.block(start, stop) for own, source in sources.items()}
+        block = ClockedGradient(grid, loss, clock, name, gradients, stop - start)
+        return block.run(events, stop - start, labels[start:stop], first_sample=start)
+
+    return _named_as(network, _mean(run, wanted, n_samples, n_threads))
+
+
+def _named_as(network: Any, found: tuple[float, Gradients]) -> tuple[float, Gradients]:
+    """Names as in `Sequential.parameters` if it is one: "input->hidden.weight" is "hidden.weight" there."""
+    value, gradients = found
+    if isinstance(network, Sequential):
         parameters = {own.rpartition("->")[2]: array for own, array in gradients.parameters.items()}
         gradients = Gradients(parameters, gradients.input_times)
     return value, gradients
@@ -165,15 +221,16 @@ def _mean(run: Any, zeros: dict[str, NDArray[Any]], n_samples: int, n_threads: i
         for other in by_block[1:]:
             total = total + other[name]
         parameters[name] = np.asarray(total / array.dtype.type(n_samples))
-    d_inputs = np.concatenate([o.d_inputs for o in outcomes]) / n_samples
+    of_inputs = [o.d_inputs for o in outcomes if o.d_inputs is not None]
+    d_inputs = np.concatenate(of_inputs) / n_samples if of_inputs else np.empty(0)
     return value, Gradients(parameters, d_inputs)
 
 
-def check_targets(n_outputs: int, spikes: Spikes, targets: ArrayLike) -> NDArray[np.int64]:
+def check_targets(n_outputs: int, n_samples: int, targets: ArrayLike) -> NDArray[np.int64]:
     """Labels as int64, or raise."""
     labels = index_array("targets", targets, n_outputs, "number of outputs")
-    if labels.size != spikes.n_samples:
-        raise ValidationError(f"targets: {labels.size} labels for {spikes.n_samples} samples")
+    if labels.size != n_samples:
+        raise ValidationError(f"targets: {labels.size} labels for {n_samples} samples")
     if labels.size == 0:
         raise ValidationError("targets: the batch is empty; a loss needs at least one sample")
     return labels

@@ -91,7 +91,7 @@ class Model(ABC):
         """Raise unless the data fit."""
         check_inputs(self.network, spikes)
         if labels is not None:
-            check_targets(self.n_outputs, spikes, labels)
+            check_targets(self.n_outputs, spikes.n_samples, labels)
 
 
 class _OfChain(Model):

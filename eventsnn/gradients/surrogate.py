@@ -1,0 +1,289 @@
+"""Surrogate gradients of clock-driven networks: backpropagation through time over sparse spikes, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.clock import Clock
+from eventsnn.clocked_neurons import StepNeuron
+from eventsnn.errors import SimulationError
+from eventsnn.gradients.first_spike import BlockOutcome
+from eventsnn.gradients.grid_outputs import GridOutputs
+from eventsnn.kernels.grid_events import count_grid_spikes
+from eventsnn.kernels.grid_projection import (
+    gather_dense,
+    gather_sparse,
+    weight_gradient_dense,
+    weight_gradient_sparse,
+)
+from eventsnn.kernels.grid_step import EARLY, factor_gradients, step_backward
+from eventsnn.simulation.grid_inputs import GridEvents
+from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
+from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
+
+__all__ = ["ClockedGradient"]
+
+#: arrays of a number per neuron and step that forward and backward keep of a chunk
+_N_ARRAYS = 3
+
+
+class _Adjoint:
+    """Buffers of one part for the way back, and its sums over a block."""
+
+    def __init__(self, part: GridPart, shape: tuple[int, int], dtype: np.dtype[Any], wants_factors: bool) -> None:
+        n = part.n
+        self.e = np.zeros((*shape, n), dtype)
+        self.sigma = np.zeros((*shape, n) if part.can_spike else (0, shape[1], n), dtype)
+        self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
+        self.h, self.a = np.zeros(n, dtype), np.zeros(n, dtype)
+        self.d_drive, self.d_threshold = np.zeros(n, dtype), np.zeros(n, dtype)
+        self.d_alpha, self.d_beta = np.zeros(n, dtype), np.zeros(n, dtype)
+        self.d_loop = np.zeros(part.loop.weights.size, dtype)
+
+
+class ClockedGradient:
+    """Forward, loss and backward of blocks of samples, chunk by chunk; has its own buffers.
+
+    Parameters
+    ----------
+    grid : the network on the grid; `GridNetwork.refresh` takes over other values
+    loss, clock : see `require_grid_loss`
+    output : population that the loss looks at
+    gradients : by name of a parameter, as in `Network.parameter_names`; added to
+    block_size : samples of a block, at most
+    regularizers : of the spike counts of every other population that fires
+    """
+
+    def __init__(
+        self,
+        grid: GridNetwork,
+        loss: Any,
+        clock: Clock,
+        output: str,
+        gradients: Mapping[str, NDArray[np.floating]],
+        block_size: int,
+        *,
+        regularizers: Sequence[Any] = (),
+    ) -> None:
+        self.grid, self.loss, self.clock, self.output, self.gradients = grid, loss, clock, output, gradients
+        self.regularizers = tuple(regularizers)
+        self.window = clock.truncate or 0
+        size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
+        self.runner = GridRunner(grid, size, clock.n_steps)
+        self._hidden = [
+            name for name, population in grid.graph.populations.items() if population.can_spike and name != output
+        ]
+        shape = (size, clock.n_steps)
+        self._wants = [self._wanted_of(part) for part in grid.parts]
+        self._adjoints = [
+            _Adjoint(part, shape, grid.dtype, "factors" in wants)
+            for part, wants in zip(grid.parts, self._wants, strict=True)
+        ]
+
+    def _wanted_of(self, part: GridPart) -> set[str]:
+        wanted = set()
+        for name, _, _ in part.populations:
+            for key in ("alpha", "beta", "tau_mem", "tau_syn"):
+                wanted |= {"factors"} if f"{name}.{key}" in self.gradients else set()
+            wanted |= {"threshold"} if f"{name}.v_threshold" in self.gradients else set()
+        return wanted
+
+    # -- a block ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self, inputs: Mapping[str, GridEvents], n_samples: int, labels: NDArray[np.int64], *, first_sample: int = 0
+    ) -> BlockOutcome:
+        """Add the gradients of a block."""
+        constants = constant_drive(self.grid, inputs, n_samples)
+        d_constants = {k: np.zeros((n_samples, 1, part.n), self.grid.dtype)
+                       for k, part in enumerate(self.grid.parts) if k in constants}  # fmt: skip
+        losses, classes = np.empty(n_samples), np.empty(n_samples, np.int64)
+        silent = [np.zeros(self.grid.graph.populations[name].n_neurons, np.int64) for name in self._hidden]
+        for low in range(0, n_samples, self.runner.n_samples):
+            high = min(low + self.runner.n_samples, n_samples)
+            outputs = self._forward(inputs, constants, low, high, first_sample)
+            values = outputs.values(self.loss)
+            losses[low:high], d_values = self.loss.value_and_grad(values, labels[low:high])
+            classes[low:high] = outputs.classes()
+            d_counts, d_u = outputs.derivatives(self.loss, d_values)
+            of_counts = {} if d_counts is None else {self.output: d_counts}
+            for k, name in enumerate(self._hidden):
+                counts = self._counts(name, high - low)
+                silent[k] += (counts == 0).sum(axis=0)
+                for regularizer in self.regularizers:
+                    value, d_count = regularizer.value_and_grad(counts)
+                    losses[low:high] += value
+                    of_counts[name] = of_counts.get(name, 0.0) + d_count
+            self._backward(high - low, of_counts, d_u, {k: d[low:high] for k, d in d_constants.items()})
+        self._finish_block(inputs, d_constants, first_sample)
+        silent.append(np.zeros(self.grid.graph.populations[self.output].n_neurons, np.int64))
+        return BlockOutcome(losses, classes, silent, 0, None)
+
+    def evaluate(
+        self, inputs: Mapping[str, GridEvents], n_samples: int, labels: NDArray[np.int64] | None, first_sample: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+        """Losses (zeros without labels), classes, and counts of the output, or its highest potential, per sample."""
+        constants = constant_drive(self.grid, inputs, n_samples)
+        losses, classes = np.zeros(n_samples), np.empty(n_samples, np.int64)
+        shown = np.empty((n_samples, self.grid.graph.populations[self.output].n_neurons))
+        for low in range(0, n_samples, self.runner.n_samples):
+            high = min(low + self.runner.n_samples, n_samples)
+            outputs = self._forward(inputs, constants, low, high, first_sample)
+            if labels is not None:
+                losses[low:high] = self.loss.value_and_grad(outputs.values(self.loss), labels[low:high])[0]
+            classes[low:high] = outputs.classes()
+            shown[low:high] = outputs.u.max(axis=1) if self.clock.decode == "membrane" else outputs.counts()
+        return losses, classes, shown
+
+    def _forward(
+        self, inputs: Mapping[str, GridEvents], constants: Mapping[int, Any], low: int, high: int, first_sample: int
+    ) -> GridOutputs:
+        n = self.clock.n_steps
+        own = {
+            name: events
+            if events.is_constant
+            else GridEvents(events.starts[low * n : high * n + 1], events.neurons, events.values)
+            for name, events in inputs.items()
+        }
+        chunk = {k: drive[low:high] for k, drive in constants.items()}
+        self.runner.forward(own, high - low, constants=chunk, first_sample=first_sample + low)
+        return GridOutputs(self.clock, self.runner.events(self.output), self.runner.u(self.output, high - low))
+
+    def _counts(self, name: str, n_samples: int) -> NDArray[np.float64]:
+        events = self.runner.events(name)
+        counts = np.zeros((n_samples, self.grid.graph.populations[name].n_neurons))
+        count_grid_spikes(events.starts, events.neurons, self.clock.n_steps, counts)
+        return counts
+
+    # -- backwards through a chunk ---------------------------------------------------------------------------------
+
+    def _backward(
+        self, n_samples: int, d_counts: Mapping[str, Any], d_u: NDArray[np.float64] | None, d_constants: Mapping[int, Any]
+    ) -> None:
+        parts, adjoints = self.grid.parts, self._adjoints
+        for k in range(len(parts) - 1, -1, -1):
+            part, adjoint = parts[k], adjoints[k]
+            e = adjoint.e[:n_samples]
+            e[:] = 0
+            for name, first, n in part.populations:
+                if name in d_counts:
+                    e[:, :, first : first + n] = d_counts[name][:, None]
+                for later in range(k + 1, len(parts)):
+                    for projection in parts[later].projections:
+                        if projection.source == name:
+                            self._gather(projection, adjoints[later].e[:n_samples], first, e)
+            self._step(k, part, adjoint, n_samples, d_u)
+            for projection in part.projections:
+                events = self.runner.events(projection.source)
+                weight = self.gradients.get(f"{projection.name}.weight")
+                if weight is not None and not events.is_constant:
+                    _add_weight_gradient(projection, events, e, weight)
+            self._add_loop_gradient(k, part, adjoint, e)
+            if k in d_constants:
+                d_constants[k][:, 0] = e.sum(axis=1)
+
+    def _gather(
+        self, projection: GridProjection, a: NDArray[np.floating], source: int, e: NDArray[np.floating]
+    ) -> None:
+        if projection.is_dense:
+            gather_dense(projection.transposed, a, projection.lag, projection.first, self.window, source, e)
+        else:
+            gather_sparse(
+                projection.indptr, projection.indices, projection.weight, projection.lags, a, projection.first,
+                self.window, source, e,
+            )  # fmt: skip
+
+    def _step(
+        self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None
+    ) -> None:
+        rule, loop = part.rule, part.loop
+        u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
+        sigma = adjoint.sigma[:n_samples]
+        if part.can_spike:
+            np.subtract(u, rule.threshold, out=sigma)
+            self.clock.surrogate.apply(sigma.reshape(-1), sigma.reshape(-1))
+        given = np.zeros((0, u.shape[1], part.n), u.dtype)
+        for name, first, n in part.populations:
+            if name == self.output and d_u is not None:
+                given = np.zeros(u.shape, u.dtype)
+                given[:, :, first : first + n] = d_u
+        wants, nothing = self._wants[k], np.empty(0, u.dtype)
+        step_backward(
+            u, e, sigma, given, rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset,
+            rule.reset, rule.current, self.clock.detach_reset, self.window, loop.transposed, loop.indptr, loop.indices,
+            loop.weights, loop.lags, adjoint.h, adjoint.a, adjoint.d_drive,
+            adjoint.d_threshold if "threshold" in wants else nothing, adjoint.h_record[:n_samples],
+        )  # fmt: skip
+        if "factors" in wants:
+            factor_gradients(
+                u, adjoint.h_record, e, rule.beta, rule.drive, rule.threshold, rule.height, rule.v_reset,
+                rule.v_start, rule.reset, adjoint.d_alpha if rule.current == EARLY else nothing, adjoint.d_beta,
+            )  # fmt: skip
+
+    def _add_loop_gradient(self, k: int, part: GridPart, adjoint: _Adjoint, e: NDArray[np.floating]) -> None:
+        loop, buffers = part.loop, self.runner.buffers[k]
+        nothing = np.empty(0, e.dtype)
+        if loop.dense.size:
+            weight = self.gradients.get(f"{loop.names[0]}.weight")
+            if weight is not None:
+                weight_gradient_dense(buffers.starts, buffers.neurons, nothing, e, 1, 0, weight)
+        elif loop.weights.size:
+            weight_gradient_sparse(
+                buffers.starts, buffers.neurons, nothing, loop.indptr, loop.indices, loop.lags, e, 0,
+                adjoint.d_loop,
+            )  # fmt: skip
+
+    def _finish_block(
+        self, inputs: Mapping[str, GridEvents], d_constants: Mapping[int, NDArray[np.floating]], first_sample: int
+    ) -> None:
+        """What is added up over a whole block goes where it belongs."""
+        for k, (part, adjoint) in enumerate(zip(self.grid.parts, self._adjoints, strict=True)):
+            if not np.isfinite(adjoint.d_drive).all():
+                raise SimulationError(
+                    f"the surrogate gradient at {', '.join(name for name, _, _ in part.populations)} is not finite (samples "
+                    f"from {first_sample} on); does the surrogate {self.clock.surrogate!r} give NaN or inf?"
+                )
+            for projection in part.projections:
+                weight = self.gradients.get(f"{projection.name}.weight")
+                events = inputs.get(projection.source)
+                if weight is not None and events is not None and events.is_constant:
+                    _add_weight_gradient(projection, events, d_constants[k], weight)
+            for name, places in zip(part.loop.names, part.loop.places, strict=False):
+                weight = self.gradients.get(f"{name}.weight")
+                if weight is not None:
+                    weight += adjoint.d_loop[places].reshape(weight.shape)
+            self._add_neuron_gradients(part, adjoint)
+            for total in (adjoint.d_drive, adjoint.d_threshold, adjoint.d_alpha, adjoint.d_beta, adjoint.d_loop):
+                total[:] = 0
+
+    def _add_neuron_gradients(self, part: GridPart, adjoint: _Adjoint) -> None:
+        for name, first, n in part.populations:
+            neuron = self.grid.graph.populations[name].neuron
+            mine = slice(first, first + n)
+            of_rule = {
+                "drive": adjoint.d_drive[mine], "threshold": adjoint.d_threshold[mine],
+                "alpha": adjoint.d_alpha[mine], "beta": adjoint.d_beta[mine],
+            }  # fmt: skip
+            if isinstance(neuron, StepNeuron):
+                for key, gradient in neuron.parameter_gradients(of_rule, self.clock.dt).items():
+                    target = self.gradients.get(f"{name}.{key}")
+                    if target is not None:
+                        target += gradient
+
+
+def _add_weight_gradient(
+    projection: GridProjection, events: GridEvents, a: NDArray[np.floating], weight: NDArray[np.floating]
+) -> None:
+    if projection.is_dense:
+        weight_gradient_dense(
+            events.starts, events.neurons, events.values, a, projection.lag, projection.first, weight
+        )
+    else:
+        weight_gradient_sparse(
+            events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,
+            projection.first, weight.reshape(-1),
+        )  # fmt: skip

@@ -1,0 +1,99 @@
+"""Events on a time grid: which step an event falls into, and where the events of a step begin.
+
+Events of a block of samples are kept by (sample, step): those of step t of sample s are
+starts[s n_steps + t] : starts[s n_steps + t + 1] of `neurons` and, unless it is empty, `values`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsnn.kernels.jit import kernel
+
+
+@kernel
+def bin_events(offsets, times, per_time, n_steps, starts):
+    """starts of events that are ordered by (sample, time); event at t is in step rint(t per_time).
+
+    Returns (-1, number of events moved by more than 1e-6 of a step), or (event, 0) of the first beyond the last step.
+    """
+    n_moved = 0
+    place = 0
+    starts[0] = 0
+    for s in range(offsets.size - 1):
+        e = offsets[s]
+        for t in range(n_steps):
+            while e < offsets[s + 1]:
+                exact = times[e] * per_time
+                step = np.rint(exact)
+                if step > t:
+                    break
+                if abs(exact - step) > 1e-6:
+                    n_moved += 1
+                e += 1
+            place += 1
+            starts[place] = e
+        if e < offsets[s + 1]:
+            return e, 0
+    return -1, n_moved
+
+
+@kernel
+def count_collisions(starts, neurons, seen):
+    """Events that share sample, step and neuron with an earlier one; seen : (n_neurons,) int64, -1 everywhere."""
+    n_shared = 0
+    for row in range(starts.size - 1):
+        for e in range(starts[row], starts[row + 1]):
+            n_shared += seen[neurons[e]] == row
+            seen[neurons[e]] = row
+    return n_shared
+
+
+@kernel
+def events_of_rows(rows, first, n_steps, starts, neurons, values):
+    """Non-zero entries of rows (n_samples, n_neurons, n_steps) by (sample, step); returns their number.
+
+    Only counts, into `starts`, where `neurons` is too short. first : starts[0].
+    """
+    place, e = 0, first
+    starts[0] = first
+    for s in range(rows.shape[0]):
+        for t in range(n_steps):
+            for j in range(rows.shape[1]):
+                if rows[s, j, t] != 0:
+                    if e < neurons.size:
+                        neurons[e] = j
+                        values[e] = rows[s, j, t]
+                    e += 1
+            place += 1
+            starts[place] = e
+    return e
+
+
+@kernel
+def spike_events(starts, n_steps, dt, offsets, times):
+    """Times of spikes that are kept by (sample, step), and where every sample begins."""
+    offsets[0] = 0
+    for s in range(offsets.size - 1):
+        for t in range(n_steps):
+            for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
+                times[e - starts[0]] = t * dt
+        offsets[s + 1] = starts[(s + 1) * n_steps] - starts[0]
+
+
+@kernel
+def count_grid_spikes(starts, neurons, n_steps, counts):
+    """Add the spikes of every neuron to counts (n_samples, n_neurons)."""
+    for s in range(counts.shape[0]):
+        for e in range(starts[s * n_steps], starts[(s + 1) * n_steps]):
+            counts[s, neurons[e]] += 1
+
+
+@kernel
+def first_steps(starts, neurons, n_steps, first):
+    """Step of the first spike of every neuron into first (n_samples, n_neurons), which is inf before."""
+    for s in range(first.shape[0]):
+        for t in range(n_steps):
+            for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
+                if t < first[s, neurons[e]]:
+                    first[s, neurons[e]] = t

@@ -1,0 +1,155 @@
+"""Spikes through connections on a time grid, and back: three twins for dense and for sparse connections.
+
+scatter: x[s, t + lag] += weight[j] for every event (s, t, j)
+gather: its transpose, e[s, t, j] += sum_k weight[j, k] a[s, t + lag, k]
+weight_gradient: d_weight[j] += a[s, t + lag] for every event, also where truncated backpropagation ends between them
+
+Sums over neurons take several rows at once: a load and a store of the target for four rows instead of one each.
+"""
+
+from __future__ import annotations
+
+from eventsnn.kernels.jit import kernel
+
+
+@kernel(fastmath={"contract"})
+def scatter_dense(starts, neurons, values, weight, lag, first, x):
+    """Add the rows of the events' neurons to x (n_samples, n_steps, n), columns from `first` on."""
+    n_steps, n = x.shape[1], weight.shape[1]
+    is_plain = values.size == 0
+    for s in range(x.shape[0]):
+        for t in range(n_steps - lag):
+            e, stop = starts[s * n_steps + t], starts[s * n_steps + t + 1]
+            if e == stop:
+                continue
+            row = x[s, t + lag, first : first + n]
+            if is_plain:
+                while e + 4 <= stop:
+                    w0, w1, w2, w3 = (
+                        weight[neurons[e]], weight[neurons[e + 1]], weight[neurons[e + 2]], weight[neurons[e + 3]],
+                    )  # fmt: skip
+                    for k in range(n):
+                        row[k] += (w0[k] + w1[k]) + (w2[k] + w3[k])
+                    e += 4
+                while e < stop:
+                    w0 = weight[neurons[e]]
+                    for k in range(n):
+                        row[k] += w0[k]
+                    e += 1
+            else:
+                while e < stop:
+                    w0, factor = weight[neurons[e]], values[e]
+                    for k in range(n):
+                        row[k] += factor * w0[k]
+                    e += 1
+
+
+@kernel(fastmath={"contract"})
+def scatter_sparse(starts, neurons, values, indptr, indices, weights, lags, first, x):
+    """The same for synapses with a lag each: those of neuron j are indptr[j] : indptr[j + 1]."""
+    n_steps = x.shape[1]
+    is_plain = values.size == 0
+    one = weights.dtype.type(1.0)
+    for s in range(x.shape[0]):
+        rows = x[s]
+        for t in range(n_steps):
+            for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
+                factor = one if is_plain else values[e]
+                for p in range(indptr[neurons[e]], indptr[neurons[e] + 1]):
+                    if t + lags[p] < n_steps:
+                        rows[t + lags[p], first + indices[p]] += factor * weights[p]
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def add_rows(factors, rows, out):
+    """out += sum_o factors[o] rows[o]; factors that are zero cost little."""
+    n = out.size
+    o, stop = 0, factors.size
+    while o + 4 <= stop:
+        f0, f1, f2, f3 = factors[o], factors[o + 1], factors[o + 2], factors[o + 3]
+        if f0 != 0 or f1 != 0 or f2 != 0 or f3 != 0:
+            w0, w1, w2, w3 = rows[o], rows[o + 1], rows[o + 2], rows[o + 3]
+            for k in range(n):
+                out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k])
+        o += 4
+    while o < stop:
+        f0 = factors[o]
+        if f0 != 0:
+            w0 = rows[o]
+            for k in range(n):
+                out[k] += f0 * w0[k]
+        o += 1
+
+
+@kernel(inline=True)
+def same_window(t, lag, window):
+    """Whether step t + lag is in the same window of truncated backpropagation as step t; 0: one window."""
+    return window == 0 or (t + lag) // window == t // window
+
+
+@kernel(fastmath={"contract"})
+def gather_dense(transposed, a, lag, first, window, source, e):
+    """Add weight a[s, t + lag, first : first + n] to e[s, t], columns from `source` on.
+
+    transposed : (n, n_pre) = weight.T
+    """
+    n_steps, n, n_pre = e.shape[1], transposed.shape[0], transposed.shape[1]
+    for s in range(e.shape[0]):
+        for t in range(n_steps - lag):
+            if same_window(t, lag, window):
+                add_rows(a[s, t + lag, first : first + n], transposed, e[s, t, source : source + n_pre])
+
+
+@kernel(fastmath={"contract"})
+def gather_sparse(indptr, indices, weights, lags, a, first, window, source, e):
+    """The same for synapses with a lag each."""
+    n_steps = e.shape[1]
+    for s in range(e.shape[0]):
+        rows = a[s]
+        for t in range(n_steps):
+            row = e[s, t]
+            for j in range(indptr.size - 1):
+                total = row[source + j]
+                for p in range(indptr[j], indptr[j + 1]):
+                    if t + lags[p] < n_steps and same_window(t, lags[p], window):
+                        total += weights[p] * rows[t + lags[p], first + indices[p]]
+                row[source + j] = total
+
+
+@kernel(fastmath={"contract"})
+def weight_gradient_dense(starts, neurons, values, a, lag, first, d_weight):
+    """Add a[s, t + lag, first : first + n] to the row of every event's neuron."""
+    n_steps, n = a.shape[1], d_weight.shape[1]
+    is_plain = values.size == 0
+    for s in range(a.shape[0]):
+        for t in range(n_steps - lag):
+            low, high = starts[s * n_steps + t], starts[s * n_steps + t + 1]
+            if low == high:
+                continue
+            row = a[s, t + lag, first : first + n]
+            if is_plain:
+                for e in range(low, high):
+                    target = d_weight[neurons[e]]
+                    for k in range(n):
+                        target[k] += row[k]
+            else:
+                for e in range(low, high):
+                    target, factor = d_weight[neurons[e]], values[e]
+                    for k in range(n):
+                        target[k] += factor * row[k]
+
+
+@kernel(fastmath={"contract"})
+def weight_gradient_sparse(starts, neurons, values, indptr, indices, lags, a, first, d_weights):
+    """The same for synapses with a lag each."""
+    n_steps = a.shape[1]
+    is_plain = values.size == 0
+    one = d_weights.dtype.type(1.0)
+    for s in range(a.shape[0]):
+        rows = a[s]
+        for t in range(n_steps):
+            for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
+                factor = one if is_plain else values[e]
+                for p in range(indptr[neurons[e]], indptr[neurons[e] + 1]):
+                    if t + lags[p] < n_steps:
+                        d_weights[p] += factor * rows[t + lags[p], first + indices[p]]

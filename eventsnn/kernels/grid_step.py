@@ -1,0 +1,224 @@
+"""The step rule of neurons on a time grid, forward and backward: see `clocked_neurons.StepRule`.
+
+Both run over a block of samples, one sample after the other, all steps of it. Forward overwrites the inputs x with the
+potentials before the reset, u; the reset is worked out anew from u where it is needed, so nothing else is kept. Backward
+overwrites e = dL/ds with a = dL/dx. Loops over neurons are contiguous and without branch.
+"""
+
+from __future__ import annotations
+
+from eventsnn.kernels.grid_projection import add_rows, same_window
+from eventsnn.kernels.jit import kernel
+
+# reset rules; "subtract" in the next step is one of its own
+NONE, ZERO, SUBTRACT, SUBTRACT_LATER = 0, 1, 2, 3
+# currents: none, used in the step of their inputs, used from the next step on
+NO_CURRENT, EARLY, LATE = 0, 1, 2
+
+
+@kernel(fastmath={"contract"})
+def step_forward(
+    x, constant, alpha, beta, gain, drive, threshold, height, v_reset, v_start, reset, current,
+    loop, loop_indptr, loop_indices, loop_weights, loop_lags, i_syn, fired, starts, neurons, low, high, n_active,
+    active_starts, active,
+):  # fmt: skip
+    """All steps of all samples; returns the number of spikes.
+
+    x : (n_samples, n_steps, n), inputs on entry, u on return; constant : (n_samples, n), inputs of every step that go
+        into x first, or of no rows
+    height : what a spike subtracts; low, high : (n,), potentials between them are `active` (n_active false: no list)
+    loop : (n, n) weights of connections of the population to itself, seen one step later, or (0, 0); loop_* : the same
+        as synapses by neuron, with a lag >= 1 each
+    """
+    zero = x.dtype.type(0.0)
+    n_steps, n = x.shape[1], x.shape[2]
+    n_spikes, m_active, place = 0, 0, 0
+    starts[0] = 0
+    if n_active:
+        active_starts[0] = 0
+    for s in range(x.shape[0]):
+        i_syn[:] = zero
+        for t in range(n_steps):
+            row = x[s, t]
+            old = x[s, t - 1] if t > 0 else v_start
+            if constant.shape[0] > 0:
+                given = constant[s]
+                for k in range(n):
+                    row[k] = given[k]
+            if current == EARLY:
+                for k in range(n):
+                    i_syn[k] = alpha[k] * i_syn[k] + row[k]
+                    row[k] = gain[k] * i_syn[k]
+            elif current == LATE:
+                for k in range(n):
+                    arrived = row[k]
+                    row[k] = gain[k] * i_syn[k]
+                    i_syn[k] = alpha[k] * i_syn[k] + arrived
+            if reset == NONE:
+                for k in range(n):
+                    row[k] = beta[k] * old[k] + row[k] + drive[k]
+            elif reset == ZERO:
+                for k in range(n):
+                    v = v_reset[k] if old[k] > threshold[k] else old[k]
+                    row[k] = beta[k] * v + row[k] + drive[k]
+            elif reset == SUBTRACT:
+                for k in range(n):
+                    v = old[k] - (height[k] if old[k] > threshold[k] else zero)
+                    row[k] = beta[k] * v + row[k] + drive[k]
+            else:
+                for k in range(n):
+                    taken = height[k] if old[k] > threshold[k] else zero
+                    row[k] = beta[k] * old[k] + row[k] + drive[k] - taken
+            for k in range(n):
+                fired[k] = row[k] > threshold[k]
+            before = n_spikes
+            for k in range(n):  # without a branch: the place is overwritten until a neuron has fired
+                neurons[n_spikes] = k
+                n_spikes += fired[k]
+            if n_active:
+                for k in range(n):
+                    fired[k] = (row[k] > low[k]) & (row[k] < high[k])
+                for k in range(n):
+                    active[m_active] = k
+                    m_active += fired[k]
+            if loop.shape[0] > 0 and t + 1 < n_steps:
+                following = x[s, t + 1]
+                for e in range(before, n_spikes):
+                    weights = loop[neurons[e]]
+                    for k in range(n):
+                        following[k] += weights[k]
+            if loop_indptr.size > 0:
+                for e in range(before, n_spikes):
+                    for p in range(loop_indptr[neurons[e]], loop_indptr[neurons[e] + 1]):
+                        if t + loop_lags[p] < n_steps:
+                            x[s, t + loop_lags[p], loop_indices[p]] += loop_weights[p]
+            place += 1
+            starts[place] = n_spikes
+            if n_active:
+                active_starts[place] = m_active
+    return n_spikes
+
+
+@kernel(fastmath={"contract"})
+def step_backward(
+    u, e, sigma, d_u, alpha, beta, gain, threshold, height, v_reset, reset, current, is_detached, window,
+    loop_transposed, loop_indptr, loop_indices, loop_weights, loop_lags, h, a, d_drive, d_threshold, h_record,
+):  # fmt: skip
+    """All steps of all samples, backwards.
+
+    e : (n_samples, n_steps, n), dL/ds on entry (without what goes through loops), dL/dx on return
+    sigma : the surrogate at u, or of no samples for neurons that never fire; d_u : dL/du of the loss, or of no samples
+    is_detached : the spikes of the reset are constants; window : steps of truncated backpropagation, 0 for all
+    d_drive, d_threshold : (n,), added to; d_threshold only where it is not empty
+    h_record : dL/du in all, written where it is not empty
+    """
+    zero, one = u.dtype.type(0.0), u.dtype.type(1.0)
+    n_steps, n = u.shape[1], u.shape[2]
+    through_reset = zero if is_detached else one
+    for s in range(u.shape[0]):
+        h[:] = zero
+        a[:] = zero
+        for t in range(n_steps - 1, -1, -1):
+            row, out = u[s, t], e[s, t]
+            if window > 0 and (t + 1) % window == 0:
+                if reset == SUBTRACT_LATER and d_threshold.size > 0:  # s_t is a constant there, the threshold is not
+                    for k in range(n):
+                        d_threshold[k] -= h[k] if row[k] > threshold[k] else zero
+                h[:] = zero
+                a[:] = zero
+            if loop_transposed.shape[0] > 0 and t + 1 < n_steps and same_window(t, 1, window):
+                add_rows(e[s, t + 1], loop_transposed, out)
+            if loop_indptr.size > 0:
+                rows = e[s]
+                for j in range(n):
+                    total = out[j]
+                    for p in range(loop_indptr[j], loop_indptr[j + 1]):
+                        if t + loop_lags[p] < n_steps and same_window(t, loop_lags[p], window):
+                            total += loop_weights[p] * rows[t + loop_lags[p], loop_indices[p]]
+                    out[j] = total
+            if current == LATE:  # i_t acts on u_(t+1)
+                for k in range(n):
+                    a[k] = alpha[k] * a[k] + gain[k] * h[k]
+            if sigma.shape[0] > 0:
+                slope = sigma[s, t]
+                if d_threshold.size > 0:
+                    _add_threshold(
+                        row, out, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold
+                    )
+                if reset == ZERO:
+                    for k in range(n):
+                        g = beta[k] * h[k]
+                        kept = zero if row[k] > threshold[k] else g
+                        h[k] = kept + slope[k] * (out[k] + through_reset * g * (v_reset[k] - row[k]))
+                elif reset == SUBTRACT:
+                    for k in range(n):
+                        g = beta[k] * h[k]
+                        h[k] = g + slope[k] * (out[k] - through_reset * g * height[k])
+                elif reset == SUBTRACT_LATER:
+                    for k in range(n):
+                        h[k] = beta[k] * h[k] + slope[k] * (out[k] - through_reset * h[k] * height[k])
+                else:
+                    for k in range(n):
+                        h[k] = beta[k] * h[k] + slope[k] * out[k]
+            else:
+                for k in range(n):
+                    h[k] = beta[k] * h[k]
+            if d_u.shape[0] > 0:
+                given = d_u[s, t]
+                for k in range(n):
+                    h[k] += given[k]
+            for k in range(n):
+                d_drive[k] += h[k]
+            if current == NO_CURRENT:
+                for k in range(n):
+                    out[k] = h[k]
+            elif current == EARLY:
+                for k in range(n):
+                    a[k] = alpha[k] * a[k] + gain[k] * h[k]
+                    out[k] = a[k]
+            else:
+                for k in range(n):
+                    out[k] = a[k]
+            if h_record.shape[0] > 0:
+                kept_row = h_record[s, t]
+                for k in range(n):
+                    kept_row[k] = h[k]
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def _add_threshold(row, out, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold):
+    """dL/d(threshold) of one step: through the spike, and through what the reset subtracts; h is that of step t + 1."""
+    zero = h.dtype.type(0.0)
+    for k in range(row.size):
+        g = h[k] if reset == SUBTRACT_LATER else beta[k] * h[k]
+        if reset == NONE:
+            d_threshold[k] -= slope[k] * out[k]
+        elif reset == ZERO:
+            d_threshold[k] -= slope[k] * (out[k] + through_reset * g * (v_reset[k] - row[k]))
+        else:
+            fired = g if row[k] > threshold[k] else zero
+            d_threshold[k] -= slope[k] * (out[k] - through_reset * g * height[k]) + fired
+
+
+@kernel(fastmath={"contract"})
+def factor_gradients(u, h, a, beta, drive, threshold, height, v_reset, v_start, reset, d_alpha, d_beta):
+    """Add dL/d(alpha) and dL/d(beta), from what `step_forward` and `step_backward` left behind, for a gain of 1.
+
+    The current i_t = u_t - beta v_(t-1) - drive is not kept; d_alpha is left alone where it is empty.
+    """
+    zero = u.dtype.type(0.0)
+    for s in range(u.shape[0]):
+        for t in range(u.shape[1]):
+            for k in range(u.shape[2]):
+                old = u[s, t - 1, k] if t > 0 else v_start[k]
+                fired = old > threshold[k]
+                v, taken = old, zero
+                if reset == ZERO:
+                    v = v_reset[k] if fired else old
+                elif reset == SUBTRACT:
+                    v = old - (height[k] if fired else zero)
+                elif reset == SUBTRACT_LATER:
+                    taken = height[k] if fired else zero
+                d_beta[k] += h[s, t, k] * v
+                if d_alpha.size > 0 and t + 1 < u.shape[1]:
+                    d_alpha[k] += a[s, t + 1, k] * (u[s, t, k] - beta[k] * v - drive[k] + taken)

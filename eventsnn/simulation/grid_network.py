@@ -1,0 +1,269 @@
+"""A network as the clock-driven engine has it: parts that are stepped together, in order, and what drives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.clocked_neurons import StepNeuron, StepRule
+from eventsnn.connections import Dense
+from eventsnn.errors import ValidationError
+from eventsnn.graph import Network, Projection
+from eventsnn.kernels.grid_step import EARLY, LATE, NO_CURRENT, NONE, SUBTRACT, SUBTRACT_LATER, ZERO
+from eventsnn.network import Sequential
+from eventsnn.neurons import LI, LIF
+
+__all__ = ["GridLoop", "GridNetwork", "GridPart", "GridProjection", "GridRule"]
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+
+#: a threshold that no potential reaches: its square is finite in float32
+_NEVER = 1e18
+
+
+@dataclass
+class GridRule:
+    """The rule of a part in the dtype of its kernels, arrays of shape (n,); see `kernels.grid_step`."""
+
+    alpha: Floats
+    beta: Floats
+    gain: Floats
+    drive: Floats
+    threshold: Floats
+    height: Floats
+    v_reset: Floats
+    v_start: Floats
+    reset: int
+    current: int
+
+
+@dataclass
+class GridProjection:
+    """A connection into a part from an input or an earlier part; `lags` of the synapses if it is no `Dense`."""
+
+    name: str
+    source: str
+    first: int
+    weight: Floats
+    transposed: Floats
+    lag: int
+    indptr: Ints
+    indices: NDArray[np.int32]
+    lags: Ints
+    is_dense: bool
+
+
+@dataclass
+class GridLoop:
+    """What connects a part to itself: `dense` and `transposed` (n, n) for one connection, else synapses by neuron.
+
+    `places` : of the synapses of every projection, where they are among all
+    """
+
+    dense: Floats
+    transposed: Floats
+    indptr: Ints
+    indices: Ints
+    weights: Floats
+    lags: Ints
+    names: list[str]
+    places: list[Ints]
+
+
+@dataclass
+class GridPart:
+    """Populations that are stepped together: one, or all of a loop."""
+
+    populations: list[tuple[str, int, int]]  # name, first neuron, number of neurons
+    rule: GridRule
+    projections: list[GridProjection]
+    loop: GridLoop
+    can_spike: bool
+
+    @property
+    def n(self) -> int:
+        """Number of neurons."""
+        return int(self.rule.beta.size)
+
+
+class GridNetwork:
+    """A network laid out for steps of length dt; shares the weight arrays of its dense connections.
+
+    Raises
+    ------
+    ValidationError
+        Neurons that cannot be on a grid, delays that are no multiple of dt, connections of different dtypes.
+    """
+
+    def __init__(self, network: Sequential | Network, dt: float) -> None:
+        graph = network.as_network() if isinstance(network, Sequential) else network
+        self.graph, self.dt = graph, dt
+        dtypes = {projection.connection.dtype for projection in graph.projections}
+        if len(dtypes) > 1:
+            raise ValidationError("simulate_clocked: connections must be all float32 or all float64; see astype")
+        self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(np.float64)
+        names = dict(zip(graph.projections, graph.projection_names, strict=True))
+        self.parts: list[GridPart] = []
+        for members in graph.components():
+            self.parts.append(self._part(members, names))
+        self.part_of = {name: (part, first, n) for part in self.parts for name, first, n in part.populations}
+
+    @property
+    def weights(self) -> dict[str, Floats]:
+        """The weight arrays of all projections by name."""
+        names = self.graph.projection_names
+        return {name: own.connection.weight for name, own in zip(names, self.graph.projections, strict=True)}
+
+    def _part(self, members: tuple[str, ...], names: dict[Projection, str]) -> GridPart:
+        populations, first = [], 0
+        for name in members:
+            n = self.graph.populations[name].n_neurons
+            populations.append((name, first, n))
+            first += n
+        place = {name: start for name, start, _ in populations}
+        projections, inner = [], []
+        for projection, name in names.items():
+            if projection.target in place:
+                if projection.source in place:
+                    inner.append((projection, name))
+                else:
+                    projections.append(self._projection(projection, name, place[projection.target]))
+        can_spike = any(self.graph.populations[name].can_spike for name in members)
+        return GridPart(populations, self._rule(members), projections, self._loop(inner, place, first), can_spike)
+
+    def _rule(self, members: tuple[str, ...]) -> GridRule:
+        rules = [_rule_of(name, self.graph.populations[name], self.dt) for name in members]
+        if len({(rule.reset, rule.reset_at, rule.late_input) for rule in rules}) > 1:
+            raise ValidationError(
+                f"simulate_clocked: {', '.join(members)} are in one loop and must have the same kind of step rule "
+                "(reset, reset_at, LIF or a unit of the grid)"
+            )
+
+        def joined(name: str) -> Floats:
+            return np.concatenate([getattr(rule, name) for rule in rules]).astype(self.dtype)
+
+        one = rules[0]
+        reset = {"none": NONE, "zero": ZERO, "subtract": SUBTRACT}[one.reset]
+        if reset == SUBTRACT and one.reset_at == "next_step":
+            reset = SUBTRACT_LATER
+        current = LATE if one.late_input else EARLY if any(rule.has_current for rule in rules) else NO_CURRENT
+        threshold = joined("threshold")
+        never = np.isinf(threshold)
+        return GridRule(
+            joined("alpha"), joined("beta"), joined("gain"), joined("drive"),
+            np.where(never, self.dtype.type(_NEVER), threshold), np.where(never, self.dtype.type(0), threshold),
+            joined("v_reset"), joined("v_start"), NONE if never.all() else reset, current,
+        )  # fmt: skip
+
+    def _projection(self, projection: Projection, name: str, first: int) -> GridProjection:
+        connection = projection.connection
+        is_dense = isinstance(connection, Dense) and connection.delay.ndim == 0
+        if is_dense:
+            weight = connection.weight
+            lag = int(self._lags(name, connection.delay))
+            empty = np.empty(0, np.int64)
+            return GridProjection(
+                name, projection.source, first, weight, weight.T.copy(), lag, empty, empty.astype(np.int32), empty, True
+            )
+        indptr, indices, weights, delays = connection.rows()
+        return GridProjection(
+            name, projection.source, first, weights, weights, 0, indptr, indices, self._lags(name, delays), False
+        )
+
+    def _loop(self, inner: list[tuple[Projection, str]], place: dict[str, int], n: int) -> GridLoop:
+        none, nowhere = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
+        loop = GridLoop(none, none, nowhere, nowhere, np.empty(0, self.dtype), nowhere, [name for _, name in inner], [])
+        if not inner:
+            return loop
+        only = inner[0][0].connection
+        if len(inner) == 1 and isinstance(only, Dense) and only.n_pre == n and only.delay.ndim == 0:
+            lag = int(self._lags(inner[0][1], only.delay))
+            if lag <= 1:
+                loop.dense, loop.transposed = only.weight, only.weight.T.copy()
+                return loop
+        columns = []
+        for projection, name in inner:
+            indptr, indices, weights, delays = projection.connection.rows()
+            sources = np.repeat(np.arange(indptr.size - 1), np.diff(indptr)) + place[projection.source]
+            lags = np.maximum(self._lags(name, delays), 1)
+            columns.append((sources, indices + place[projection.target], weights, lags))
+        sources, targets, weights, lags = (np.concatenate(column) for column in zip(*columns, strict=True))
+        order = np.argsort(sources, kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(order.size)
+        ends = np.cumsum([column[0].size for column in columns])
+        loop.indptr = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=n))))
+        loop.indices, loop.lags = targets[order].astype(np.int64), lags[order]
+        loop.weights = weights[order]
+        loop.places = np.split(back, ends[:-1])
+        return loop
+
+    def _lags(self, name: str, delays: NDArray[np.float64]) -> Any:
+        """Delays in steps."""
+        exact = np.asarray(delays) / self.dt
+        steps = np.rint(exact)
+        bad = np.abs(exact - steps) > 1e-6 * np.maximum(steps, 1.0)
+        if bad.any():
+            delay = np.asarray(delays)[bad].flat[0]
+            raise ValidationError(f"simulate_clocked: the delay {delay:g} of {name} is no multiple of dt={self.dt:g}")
+        return steps.astype(np.int64)
+
+    def refresh(self, network: Sequential | Network | None = None) -> None:
+        """Take over weights that have changed in place, and the neurons of `network`, which is otherwise the same."""
+        if network is not None:
+            self.graph = network.as_network() if isinstance(network, Sequential) else network
+        connections = dict(zip(self.graph.projection_names, self.graph.projections, strict=True))
+        for part in self.parts:
+            if network is not None:
+                part.rule = self._rule(tuple(name for name, _, _ in part.populations))
+            for projection in part.projections:
+                projection.weight = connections[projection.name].connection.weight
+                if projection.is_dense:
+                    np.copyto(projection.transposed, projection.weight.T)
+            loop = part.loop
+            if loop.dense.size:
+                loop.dense = connections[loop.names[0]].connection.weight
+                np.copyto(loop.transposed, loop.dense.T)
+            for name, places in zip(loop.names, loop.places, strict=False):
+                loop.weights[places] = connections[name].connection.weight.reshape(-1)
+
+
+def _rule_of(name: str, population: Any, dt: float) -> StepRule:
+    """The step rule of a population."""
+    neuron, n = population.neuron, population.n_neurons
+    if isinstance(neuron, StepNeuron):
+        return neuron.step_rule(n, dt)
+    refused = None
+    if neuron.has_named_receptors:
+        refused = "named receptors"
+    elif isinstance(neuron, LIF) and neuron.max_spikes is not None:
+        refused = "max_spikes"
+    elif isinstance(neuron, LIF) and np.any(np.asarray(neuron.t_refrac) > 0):
+        refused = "t_refrac"
+    if refused is not None or not isinstance(neuron, (LIF, LI)):
+        raise ValidationError(
+            f"simulate_clocked: population {name!r} is {neuron!r}; {refused or 'such neurons'} cannot be on a time "
+            "grid, simulate is exact for it"
+        )
+    tau_mem, tau_syn = neuron.per_neuron("tau_mem", n), neuron.per_neuron("tau_syn", n)
+    beta, alpha = np.exp(-dt / tau_mem), np.exp(-dt / tau_syn)
+    # v after a step that starts with i_syn = 1: exact, and continuous through tau_mem = tau_syn
+    rate = dt * (1.0 / tau_mem - 1.0 / tau_syn)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(rate == 0.0, 1.0, np.expm1(rate) / rate)
+    rest = neuron.per_neuron("v_leak", n) + neuron.per_neuron("i_bias", n)
+    return StepRule(
+        alpha=alpha,
+        beta=beta,
+        gain=dt / tau_mem * beta * share,
+        drive=(1.0 - beta) * rest,
+        threshold=neuron.per_neuron("v_threshold", n) if isinstance(neuron, LIF) else np.full(n, np.inf),
+        v_reset=neuron.per_neuron("v_reset", n) if isinstance(neuron, LIF) else np.zeros(n),
+        v_start=neuron.v_start(n),
+        reset="zero" if isinstance(neuron, LIF) else "none",
+        late_input=True,
+    )

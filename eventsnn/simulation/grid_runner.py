@@ -1,0 +1,162 @@
+"""Runs the parts of a `GridNetwork` over a chunk of samples, with buffers of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.kernels.grid_projection import scatter_dense, scatter_sparse
+from eventsnn.kernels.grid_step import step_forward
+from eventsnn.simulation.grid_inputs import GridEvents
+from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
+
+__all__ = ["GridRunner", "chunk_size"]
+
+#: What the potentials and derivatives of a chunk may take: about the second-level cache of a core.
+_CHUNK_BYTES = 2**20
+
+_NO_COUNTS = np.empty(0, np.int64)
+
+
+def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -> int:
+    """Samples that are stepped together, so that `n_arrays` numbers per neuron and step stay in the cache."""
+    per_sample = sum(part.n for part in grid.parts) * n_steps * grid.dtype.itemsize * n_arrays
+    return max(1, min(n_samples, _CHUNK_BYTES // max(per_sample, 1)))
+
+
+class PartBuffers:
+    """What a part keeps of a chunk: potentials u (n_samples, n_steps, n), and its spikes by (sample, step)."""
+
+    def __init__(self, part: GridPart, n_samples: int, n_steps: int, dtype: np.dtype[Any]) -> None:
+        self.u = np.zeros((n_samples, n_steps, part.n), dtype)
+        self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
+        # one more: the kernel writes the next place before it knows whether it is one
+        self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else part.n + 1, np.int64)
+        self.i_syn, self.fired = np.empty(part.n, dtype), np.empty(part.n, np.uint8)
+        self.constant = np.zeros((n_samples, part.n), dtype)
+        self.nothing = np.empty((0, part.n), dtype)
+
+
+class GridRunner:
+    """Forward pass of chunks of at most `n_samples` samples.
+
+    Attributes
+    ----------
+    buffers : by number of the part; views of a chunk are given by `u`, `events`
+    """
+
+    def __init__(self, grid: GridNetwork, n_samples: int, n_steps: int) -> None:
+        self.grid, self.n_samples, self.n_steps = grid, n_samples, n_steps
+        self.buffers = [PartBuffers(part, n_samples, n_steps, grid.dtype) for part in grid.parts]
+        self._place = {name: (k, first, n) for k, part in enumerate(grid.parts) for name, first, n in part.populations}
+        self._found: dict[str, GridEvents] = {}
+
+    def u(self, name: str, n_samples: int) -> NDArray[np.floating]:
+        """Potentials of a population before the reset, (n_samples, n_steps, n), a view."""
+        k, first, n = self._place[name]
+        return self.buffers[k].u[:n_samples, :, first : first + n]
+
+    def events(self, name: str) -> GridEvents:
+        """Spikes of an input or population in this chunk."""
+        return self._found[name]
+
+    def forward(
+        self,
+        inputs: Mapping[str, GridEvents],
+        n_samples: int,
+        *,
+        constants: Mapping[int, NDArray[np.floating]] | None = None,
+        first_sample: int = 0,
+    ) -> None:
+        """Step all parts.
+
+        constants : by number of a part, the drive of its constant inputs, (n_samples, n); see `constant_drive`
+        """
+        self._found = dict(inputs)
+        for k, part in enumerate(self.grid.parts):
+            buffers = self.buffers[k]
+            u = buffers.u[:n_samples]
+            constant = None if constants is None else constants.get(k)
+            if constant is None:
+                u[:] = 0
+            elif part.loop.dense.size or part.loop.indptr.size or len(part.projections) > 1:
+                u[:] = constant[:, None]  # other inputs are added to it
+                constant = None
+            for projection in part.projections:
+                events = self._found[projection.source]
+                if not events.is_constant:
+                    scatter(events, projection, u)
+            self._step(part, buffers, u, buffers.nothing if constant is None else constant)
+            self._require_finite(part, u, first_sample)
+            for name, first, n in part.populations:
+                self._found[name] = self._events_of(buffers, first, n, part, n_samples)
+
+    def _step(
+        self, part: GridPart, buffers: PartBuffers, u: NDArray[np.floating], constant: NDArray[np.floating]
+    ) -> None:
+        rule, loop = part.rule, part.loop
+        starts = buffers.starts[: u.shape[0] * self.n_steps + 1]
+        step_forward(
+            u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
+            rule.v_start, rule.reset, rule.current, loop.dense, loop.indptr, loop.indices, loop.weights, loop.lags,
+            buffers.i_syn, buffers.fired, starts, buffers.neurons, rule.threshold, rule.threshold, False,
+            _NO_COUNTS, _NO_COUNTS,
+        )  # fmt: skip
+
+    def _events_of(self, buffers: PartBuffers, first: int, n: int, part: GridPart, n_samples: int) -> GridEvents:
+        """Spikes of one population of a part."""
+        nothing = np.empty(0, self.grid.dtype)
+        starts = buffers.starts[: n_samples * self.n_steps + 1]
+        if n == part.n:
+            return GridEvents(starts, buffers.neurons, nothing)
+        neurons = buffers.neurons[: starts[-1]]
+        own = (neurons >= first) & (neurons < first + n)
+        ends = np.concatenate(([0], np.cumsum(own)))[starts]
+        return GridEvents(ends, neurons[own] - first, nothing)
+
+    def _require_finite(self, part: GridPart, u: NDArray[np.floating], first_sample: int) -> None:
+        # Once it is not finite a potential stays so, but for a reset to zero: the last step shows nearly all of it.
+        bad = ~np.isfinite(u[:, -1])
+        if bad.any():
+            s, k = (int(i) for i in np.argwhere(bad)[0])
+            name, first = next((name, first) for name, first, n in part.populations if first <= k < first + n)
+            raise SimulationError(
+                f"the potential of neuron {k - first} of {name!r} in sample {first_sample + s} is {u[s, -1, k]}; are "
+                "the weights or inputs too large?"
+            )
+
+
+def scatter(events: GridEvents, projection: GridProjection, x: NDArray[np.floating]) -> None:
+    """Add what the events send over a connection to x (n_samples, n_steps, n)."""
+    if projection.is_dense:
+        scatter_dense(
+            events.starts, events.neurons, events.values, projection.weight, projection.lag, projection.first, x
+        )
+    else:
+        scatter_sparse(
+            events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.weight,
+            projection.lags, projection.first, x,
+        )  # fmt: skip
+
+
+def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_samples: int) -> dict[int, NDArray[Any]]:
+    """What constant inputs give to each part in every step, (n_samples, n), by number of the part."""
+    found = {}
+    for k, part in enumerate(grid.parts):
+        for projection in part.projections:
+            events = inputs.get(projection.source)
+            if events is None or not events.is_constant:
+                continue
+            if projection.lag or projection.lags.any():
+                raise ValidationError(
+                    f"simulate_clocked: {projection.name} has a delay, which a constant current does not notice; leave "
+                    "it out, or give the current step by step"
+                )
+            if k not in found:
+                found[k] = np.zeros((n_samples, 1, part.n), grid.dtype)
+            scatter(events, projection, found[k])
+    return {k: drive[:, 0] for k, drive in found.items()}
