@@ -56,6 +56,7 @@ class ClockedGradient:
     gradients : by name of a parameter, as in `Network.parameter_names`; added to
     block_size : samples of a block, at most
     regularizers : of the spike counts of every other population that fires
+    scales : by name, what a gradient is multiplied by before it is added; 1 where there is none
     """
 
     def __init__(
@@ -68,9 +69,10 @@ class ClockedGradient:
         block_size: int,
         *,
         regularizers: Sequence[Any] = (),
+        scales: Mapping[str, Any] | None = None,
     ) -> None:
         self.grid, self.loss, self.clock, self.output, self.gradients = grid, loss, clock, output, gradients
-        self.regularizers = tuple(regularizers)
+        self.regularizers, self.scales = tuple(regularizers), scales or {}
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
         self.runner = GridRunner(grid, size, clock.n_steps)
@@ -162,7 +164,11 @@ class ClockedGradient:
     # -- backwards through a chunk ---------------------------------------------------------------------------------
 
     def _backward(
-        self, n_samples: int, d_counts: Mapping[str, Any], d_u: NDArray[np.float64] | None, d_constants: Mapping[int, Any]
+        self,
+        n_samples: int,
+        d_counts: Mapping[str, Any],
+        d_u: NDArray[np.float64] | None,
+        d_constants: Mapping[int, Any],
     ) -> None:
         parts, adjoints = self.grid.parts, self._adjoints
         for k in range(len(parts) - 1, -1, -1):
@@ -197,9 +203,7 @@ class ClockedGradient:
                 self.window, source, e,
             )  # fmt: skip
 
-    def _step(
-        self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None
-    ) -> None:
+    def _step(self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None) -> None:
         rule, loop = part.rule, part.loop
         u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
         sigma = adjoint.sigma[:n_samples]
@@ -272,16 +276,14 @@ class ClockedGradient:
                 for key, gradient in neuron.parameter_gradients(of_rule, self.clock.dt).items():
                     target = self.gradients.get(f"{name}.{key}")
                     if target is not None:
-                        target += gradient
+                        target += gradient * self.scales.get(f"{name}.{key}", 1.0)
 
 
 def _add_weight_gradient(
     projection: GridProjection, events: GridEvents, a: NDArray[np.floating], weight: NDArray[np.floating]
 ) -> None:
     if projection.is_dense:
-        weight_gradient_dense(
-            events.starts, events.neurons, events.values, a, projection.lag, projection.first, weight
-        )
+        weight_gradient_dense(events.starts, events.neurons, events.values, a, projection.lag, projection.first, weight)
     else:
         weight_gradient_sparse(
             events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,

@@ -13,52 +13,54 @@ from eventsnn.kernels.jit import kernel
 
 @kernel
 def bin_events(offsets, times, per_time, n_steps, starts):
-    """starts of events that are ordered by (sample, time); event at t is in step rint(t per_time).
-
-    Returns (-1, number of events moved by more than 1e-6 of a step), or (event, 0) of the first beyond the last step.
-    """
-    n_moved = 0
+    """starts of events that are ordered by (sample, time), none beyond the last step; t is in step rint(t per_time)."""
     place = 0
-    starts[0] = 0
+    starts[0] = offsets[0]
     for s in range(offsets.size - 1):
         e = offsets[s]
         for t in range(n_steps):
             while e < offsets[s + 1]:
-                exact = times[e] * per_time
-                step = np.rint(exact)
-                if step > t:
+                if np.rint(times[e] * per_time) > t:
                     break
-                if abs(exact - step) > 1e-6:
-                    n_moved += 1
                 e += 1
             place += 1
             starts[place] = e
-        if e < offsets[s + 1]:
-            return e, 0
-    return -1, n_moved
 
 
 @kernel
-def count_collisions(starts, neurons, seen):
-    """Events that share sample, step and neuron with an earlier one; seen : (n_neurons,) int64, -1 everywhere."""
-    n_shared = 0
-    for row in range(starts.size - 1):
-        for e in range(starts[row], starts[row + 1]):
+def inspect_binning(offsets, neurons, times, per_time, n_steps, seen):
+    """What `bin_events` will do: first event beyond the last step or -1, number of events moved by more than 1e-6 of a
+    step, largest move in steps, number that share sample, step and neuron with an earlier one.
+
+    seen : (n_neurons,) int64, -1 everywhere on entry
+    """
+    n_moved, n_shared, largest = 0, 0, 0.0
+    for s in range(offsets.size - 1):
+        for e in range(offsets[s], offsets[s + 1]):
+            exact = times[e] * per_time
+            step = np.rint(exact)
+            if step >= n_steps:
+                return e, n_moved, largest, n_shared
+            moved = abs(exact - step)
+            if moved > 1e-6:
+                n_moved += 1
+                largest = max(largest, moved)
+            row = s * n_steps + int(step)
             n_shared += seen[neurons[e]] == row
             seen[neurons[e]] = row
-    return n_shared
+    return -1, n_moved, largest, n_shared
 
 
 @kernel
-def events_of_rows(rows, first, n_steps, starts, neurons, values):
+def events_of_rows(rows, starts, neurons, values):
     """Non-zero entries of rows (n_samples, n_neurons, n_steps) by (sample, step); returns their number.
 
-    Only counts, into `starts`, where `neurons` is too short. first : starts[0].
+    Only counts, into `starts`, where `neurons` is too short.
     """
-    place, e = 0, first
-    starts[0] = first
+    place, e = 0, 0
+    starts[0] = 0
     for s in range(rows.shape[0]):
-        for t in range(n_steps):
+        for t in range(rows.shape[2]):
             for j in range(rows.shape[1]):
                 if rows[s, j, t] != 0:
                     if e < neurons.size:

@@ -14,12 +14,19 @@ from eventsnn._validation import count, number
 from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
-from eventsnn.kernels.constants import InputEvents
-from eventsnn.kernels.gather import gather_events
-from eventsnn.kernels.grid_events import bin_events, count_collisions, events_of_rows
+from eventsnn.kernels.grid_events import bin_events, events_of_rows, inspect_binning
 from eventsnn.spikes import Spikes
 
-__all__ = ["BinningWarning", "GridEvents", "GridInput", "checked_inputs", "n_steps_of"]
+__all__ = [
+    "BinningWarning",
+    "GridEvents",
+    "GridInput",
+    "binned_events",
+    "checked_inputs",
+    "events_of_currents",
+    "n_steps_of",
+    "require_on_grid",
+]
 
 
 class BinningWarning(UserWarning):
@@ -53,9 +60,7 @@ class GridInput:
 
     def __init__(self, where: str, given: Any, n_neurons: int, dt: float, n_steps: int, dtype: Any) -> None:
         self.dt, self.n_steps, self.dtype = dt, n_steps, np.dtype(dtype)
-        if isinstance(given, Spikes):
-            self.n_samples, own = given.n_samples, given.n_neurons
-        elif isinstance(given, Currents):
+        if isinstance(given, Spikes) or isinstance(given, Currents):
             self.n_samples, own = given.n_samples, given.n_neurons
         else:
             self.n_samples, own = int(given.shape[0]), int(given.shape[1])
@@ -63,54 +68,54 @@ class GridInput:
             raise ValidationError(f"{where}: n_neurons={own}, but the network has {n_neurons} input channels")
         self.given = given
         if isinstance(given, Spikes):
-            self._starts = np.empty(self.n_samples * n_steps + 1, np.int64)
-            _bin(where, given, dt, n_steps, self._starts)
+            require_on_grid(where, given, dt, n_steps)
         elif not isinstance(given, Currents):
-            self._starts, self._neurons, self._values = _from_coo(where, given, n_steps, self.dtype)
+            self._rows, self._neurons, self._values = _from_coo(where, given, n_steps, self.dtype)
 
     def block(self, start: int, stop: int) -> GridEvents:
-        """The events of samples start .. stop - 1; views where that is possible."""
+        """The events of samples start .. stop - 1."""
         n = self.n_steps
         if isinstance(self.given, Currents):
-            rows = self.given.values[start:stop]
-            if self.given.is_constant:
-                return constant_events(rows, self.dtype)
-            starts = np.empty((stop - start) * n + 1, np.int64)
-            nothing = np.empty(0, np.int64)
-            n_events = events_of_rows(rows, 0, n, starts, nothing, np.empty(0, self.dtype))
-            neurons, values = np.empty(n_events, np.int64), np.empty(n_events, self.dtype)
-            events_of_rows(rows, 0, n, starts, neurons, values)
-            return GridEvents(starts, neurons, values)
-        starts = self._starts[start * n : stop * n + 1]
+            return events_of_currents(self.given.values[start:stop], n, self.dtype)
         if isinstance(self.given, Spikes):
-            return GridEvents(starts, self.given.neurons, np.empty(0, self.dtype))
+            own = self.given
+            return binned_events(own.offsets[start : stop + 1], own.neurons, own.times, self.dt, n, self.dtype)
+        starts = np.searchsorted(self._rows, np.arange(start * n, stop * n + 1))
         return GridEvents(starts, self._neurons, self._values)
 
 
-def constant_events(rows: NDArray[np.floating], dtype: Any) -> GridEvents:
-    """The non-zero entries of (n_samples, n_neurons), constant in time."""
-    samples, neurons = np.nonzero(rows)
-    starts = np.concatenate(([0], np.cumsum(np.bincount(samples, minlength=len(rows)))))
-    return GridEvents(starts, neurons, rows[samples, neurons].astype(dtype), is_constant=True)
+def binned_events(
+    offsets: NDArray[np.int64], neurons: NDArray[np.int64], times: NDArray[np.float64], dt: float, n_steps: int,
+    dtype: Any,
+) -> GridEvents:  # fmt: skip
+    """Spikes, ordered by (sample, time), on the grid."""
+    starts = np.empty((offsets.size - 1) * n_steps + 1, np.int64)
+    bin_events(offsets, times, 1.0 / dt, n_steps, starts)
+    return GridEvents(starts, neurons, np.empty(0, dtype))
 
 
-def gathered_events(source: InputEvents, chosen: NDArray[np.int64]) -> InputEvents:
-    """A copy of the events of the samples `chosen`."""
-    n_events = int((source.offsets[chosen + 1] - source.offsets[chosen]).sum())
-    block = InputEvents(np.empty(chosen.size + 1, np.int64), np.empty(n_events, np.int64), np.empty(n_events))
-    gather_events(source, chosen, block)
-    return block
+def events_of_currents(values: NDArray[np.floating], n_steps: int, dtype: Any) -> GridEvents:
+    """The non-zero currents of (n_samples, n_neurons), constant in time, or of (n_samples, n_neurons, n_steps)."""
+    is_constant = values.ndim == 2
+    rows = values[:, :, None] if is_constant else values
+    n = 1 if is_constant else n_steps
+    starts = np.empty(len(values) * n + 1, np.int64)
+    n_events = events_of_rows(rows, starts, np.empty(0, np.int64), np.empty(0, dtype))
+    neurons, found = np.empty(n_events, np.int64), np.empty(n_events, dtype)
+    events_of_rows(rows, starts, neurons, found)
+    return GridEvents(starts, neurons, found, is_constant)
 
 
-def _bin(where: str, spikes: Spikes, dt: float, n_steps: int, starts: NDArray[np.int64]) -> None:
-    """Fill `starts`; warn of what the grid changes, raise for events beyond it."""
-    beyond, n_moved = bin_events(spikes.offsets, spikes.times, 1.0 / dt, n_steps, starts)
+def require_on_grid(where: str, spikes: Spikes, dt: float, n_steps: int) -> None:
+    """Warn of what the grid changes, raise for events beyond it."""
+    beyond, n_moved, largest, n_shared = inspect_binning(
+        spikes.offsets, spikes.neurons, spikes.times, 1.0 / dt, n_steps, np.full(spikes.n_neurons, -1, np.int64)
+    )
     if beyond >= 0:
         raise ValidationError(
             f"{where}: the event at time {spikes.times[beyond]:g} of sample {spikes.samples[beyond]} falls into step "
             f"{np.rint(spikes.times[beyond] / dt):.0f}, beyond n_steps={n_steps}; raise n_steps or dt"
         )
-    n_shared = count_collisions(starts, spikes.neurons, np.full(spikes.n_neurons, -1, np.int64))
     if n_shared:
         warnings.warn(
             f"{where}: {n_shared} of {spikes.n_events} spikes share their step of dt={dt:g} with another of the same "
@@ -119,17 +124,16 @@ def _bin(where: str, spikes: Spikes, dt: float, n_steps: int, starts: NDArray[np
             stacklevel=4,
         )
     if n_moved:
-        moved = np.abs(spikes.times - np.rint(spikes.times / dt) * dt).max()
         warnings.warn(
             f"{where}: {n_moved} of {spikes.n_events} spikes are no multiple of dt={dt:g} and were moved to the nearest "
-            f"step, by up to {moved:.3g}",
+            f"step, by up to {largest * dt:.3g}",
             BinningWarning,
             stacklevel=4,
         )
 
 
 def _from_coo(where: str, coo: Any, n_steps: int, dtype: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """starts, neurons, values of a sparse.COO, ordered by (sample, step, neuron)."""
+    """Number of the row (sample, step), neuron and value of every entry, in this order."""
     samples, neurons, steps = (np.asarray(c) for c in coo.coords)
     for axis, coords in enumerate((samples, neurons, steps)):
         if coords.dtype.kind not in "iu":
@@ -144,9 +148,8 @@ def _from_coo(where: str, coo: Any, n_steps: int, dtype: Any) -> tuple[NDArray[A
         raise ValidationError(f"{where}: entries must be finite real numbers")
     rows = samples.astype(np.int64) * n_steps + steps
     order = np.lexsort((neurons, rows))
-    starts = np.concatenate(([0], np.cumsum(np.bincount(rows, minlength=coo.shape[0] * n_steps))))
     values = np.empty(0, dtype) if (data == 1).all() else data[order].astype(dtype)
-    return starts, neurons[order].astype(np.int64), values
+    return rows[order], neurons[order].astype(np.int64), values
 
 
 def n_steps_of(where: str, inputs: Mapping[str, Any], n_steps: int | None) -> int:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, target_of
-from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, require_first_spike
+from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import check_inputs, first_spike_times, slice_events
+from eventsnn.simulation.event_driven import check_inputs, first_spike_times, require_continuous, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
@@ -75,17 +75,24 @@ class Model(ABC):
     def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
         """What the loss looks at, for every sample."""
 
+    def source(self, spikes: Any) -> Any:
+        """The samples that `take` takes from."""
+        return input_events(spikes)
+
+    def take(self, source: Any, chosen: NDArray[np.int64]) -> Any:
+        """A copy of the events of some samples."""
+        return block_events(source, chosen)
+
     def refresh(self, blocks: list[Any]) -> None:  # noqa: B027 - a chain's arrays are its weights themselves
         """Take over the present values of `arrays`."""
 
-    def losses(self, outputs: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Loss of every sample."""
-        return loss_of(self.loss, outputs, labels, self.tau_syn)[0]
-
-    def classes(self, outputs: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Class of every sample, -1 where no output fired."""
+    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+        """Loss of every sample (zeros without labels), its class, -1 where no output fired, and its outputs."""
+        outputs = self.outputs(spikes, pool)
         loss: Any = self.loss
-        return decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
+        losses = np.zeros(len(outputs)) if labels is None else loss_of(loss, outputs, labels, self.tau_syn)[0]
+        classes = decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
+        return losses, classes, outputs
 
     def check(self, spikes: Spikes, labels: Any = None) -> None:
         """Raise unless the data fit."""
@@ -220,6 +227,7 @@ def model_of(
     ValidationError
         A loss that does not fit the output, or a network that cannot be trained.
     """
+    require_continuous("Trainer", network)
     if isinstance(network, Sequential):
         if output is not None and output != network.layers[-1].name:
             raise ValidationError(

@@ -6,22 +6,23 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn.clock import Clock
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.gradients.chain import VoltageLoss, target_of
-from eventsnn.gradients.first_spike import BlockOutcome, block_events
+from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
-from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
+from eventsnn.training.clocked_model import clocked_model_of
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
 from eventsnn.training.models import FirstSpikeModel, model_of
@@ -47,7 +48,8 @@ class Trainer:
     optimizer : `SGD` or `Adam`
     seed : int or numpy SeedSequence; order of the samples and noise, nothing else
     schedule : factor on the learning rate, follows the batches
-    silent : `SilentHinge` (default), `WeightBumping` or None
+    silent : `SilentHinge`, `WeightBumping` or None; default: SilentHinge(), with a clock None
+    clock : a time grid with a surrogate gradient, for a network that `simulate_clocked` takes
     batch_size : samples per update
     max_dw_norm : bound on the norm of each sample's weight gradient, per layer; None for none
     min_slope : floor for dv/dt at a spike, in units of (v_threshold - v_inf)/tau_mem, in the factor 1/(dv/dt) of the
@@ -58,7 +60,9 @@ class Trainer:
     output : population of a Network that the loss looks at; default: the last one
     learn : what a Network learns, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by
         kind (weight, delay, tau_mem, tau_syn) or by name as in `Network.parameter_names`; default: weights. The rate of
-        a delay is in units of the synaptic time constant that it leads to, that of a time constant is relative.
+        a delay is in units of the synaptic time constant that it leads to, that of a time constant is relative. With a
+        clock, of any network: weight, bias, beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and biases
+        given per neuron.
     regularizers : of a Network: `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound` on every hidden
         population; their values count as loss
     surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``
@@ -77,7 +81,8 @@ class Trainer:
         *,
         seed: int | np.random.SeedSequence,
         schedule: Schedule | None = None,
-        silent: SilentHinge | WeightBumping | None = SilentHinge(),  # noqa: B008 - frozen
+        silent: SilentHinge | WeightBumping | Literal["default"] | None = "default",
+        clock: Clock | None = None,
         batch_size: int = 128,
         max_dw_norm: float | None = None,
         min_slope: float = 0.0,
@@ -101,10 +106,19 @@ class Trainer:
             raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
         if not t_max > 0:
             raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
-        self._model = model_of(
-            network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
-        )
-        by_eventprop = not isinstance(self._model, FirstSpikeModel)
+        if silent == "default":
+            silent = SilentHinge() if clock is None else None
+        if clock is not None:
+            given = {
+                "silent": silent, "surrogate": surrogate, "max_dw_norm": max_dw_norm, "min_slope": min_slope or None,
+                "t_max": None if t_max == np.inf else t_max,
+            }  # fmt: skip
+            self._model = clocked_model_of(network, loss, clock, output, learn, regularizers, given)
+        else:
+            self._model = model_of(
+                network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
+            )
+        by_eventprop = clock is None and not isinstance(self._model, FirstSpikeModel)
         if by_eventprop and max_dw_norm is not None:
             raise ValidationError(
                 "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
@@ -197,7 +211,7 @@ class Trainer:
 
     def _run_epoch(self, train: Any, valid: Any, n_epochs: int, pool: BlockPool, progress: bool) -> EpochMetrics:
         started = time.perf_counter()
-        source = input_events(train.spikes)
+        source = self._model.source(train.spikes)
         labels = np.asarray(train.labels, dtype=np.int64)
         order = self._rng.permutation(labels.size)
         n_batches = -(-labels.size // self.batch_size)
@@ -249,7 +263,7 @@ class Trainer:
 
         def work(k: int) -> BlockOutcome:
             mine = chosen[slice(*blocks[k])]
-            events = block_events(source, mine)
+            events = self._model.take(source, mine)
             if noise is not None:
                 jitter_events(events, noise[k], float(self.time_noise))
             if dropout is not None:
@@ -315,8 +329,8 @@ class Trainer:
         """Class of every sample, and what the loss looks at: first spike times or values of the readout."""
         self._model.check(spikes)
         with BlockPool(self.n_threads) as pool:
-            outputs = self._model.outputs(spikes, pool)
-        return Predictions(self._model.classes(outputs), outputs)
+            _, classes, outputs = self._model.evaluate(spikes, None, pool)
+        return Predictions(classes, outputs)
 
     def evaluate(self, split: Any) -> Metrics:
         """Mean loss and accuracy on labelled spikes."""
@@ -325,9 +339,8 @@ class Trainer:
             return self._evaluate(split, pool)
 
     def _evaluate(self, split: Any, pool: BlockPool) -> Metrics:
-        outputs = self._model.outputs(split.spikes, pool)
         labels = np.asarray(split.labels, dtype=np.int64)
-        losses, predicted = self._model.losses(outputs, labels), self._model.classes(outputs)
+        losses, predicted, _ = self._model.evaluate(split.spikes, labels, pool)
         return Metrics(float(losses.mean()), float((predicted == labels).mean()), int((predicted < 0).sum()))
 
     # -- state ------------------------------------------------------------------------------------------------
