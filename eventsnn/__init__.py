@@ -26,6 +26,20 @@ from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LI, LIF
 from eventsnn.sources import given_spikes, poisson_spikes, regular_spikes
 from eventsnn.spikes import Spikes, concatenate
+from eventsnn.surrogates import (
+    Arctan,
+    Boxcar,
+    Exponential,
+    FastSigmoid,
+    Gaussian,
+    MultiGaussian,
+    ReLUDerivative,
+    Sigmoid,
+    SpikeAsGradient,
+    StraightThrough,
+    Triangular,
+    surrogate_of,
+)
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
@@ -58,6 +72,8 @@ __all__ = [
     "LIF",
     "SGD",
     "Adam",
+    "Arctan",
+    "Boxcar",
     "CheckpointError",
     "ConfigError",
     "Constant",
@@ -65,25 +81,32 @@ __all__ = [
     "DataError",
     "Dense",
     "EventSNNError",
+    "Exponential",
     "ExponentialDecay",
+    "FastSigmoid",
     "FirstSpikeCrossEntropy",
     "FirstSpikeMSE",
+    "Gaussian",
     "IntegralCrossEntropy",
     "Layer",
     "MarginPenalty",
     "Margins",
     "MaxVoltageCrossEntropy",
     "MissingDependencyError",
+    "MultiGaussian",
     "MultiStepDecay",
     "Network",
     "Population",
     "Projection",
+    "ReLUDerivative",
     "Result",
     "Sequential",
     "ShiftInvariantMSE",
+    "Sigmoid",
     "SilentHinge",
     "SimulationError",
     "Sparse",
+    "SpikeAsGradient",
     "SpikeCountCrossEntropy",
     "SpikeCountLowerBound",
     "SpikeCountMSE",
@@ -92,8 +115,10 @@ __all__ = [
     "SpikeCountUpperBound",
     "Spikes",
     "StepDecay",
+    "StraightThrough",
     "TargetSpikeTimes",
     "Trainer",
+    "Triangular",
     "ValidationError",
     "VanRossum",
     "VoltageCrossEntropy",
@@ -113,6 +138,7 @@ __all__ = [
     "poisson_spikes",
     "regular_spikes",
     "simulate",
+    "surrogate_of",
 ]
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.

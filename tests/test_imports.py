@@ -14,7 +14,7 @@ ORDER = [
     {"errors"},
     {"_names", "_validation", "kernels"},
     {"_synapses"},
-    {"spikes", "neurons", "connections"},
+    {"spikes", "neurons", "connections", "surrogates"},
     {"_parameters"},
     {"graph"},
     {"network", "encoding", "decoding", "sources"},
