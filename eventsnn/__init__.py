@@ -9,7 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, Synaptic
+from eventsnn.clock import Clock
+from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense, Sparse
 from eventsnn.currents import Currents
 from eventsnn.decoding import decode_first_spike
@@ -28,6 +29,20 @@ from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LI, LIF
 from eventsnn.sources import given_spikes, poisson_spikes, regular_spikes
 from eventsnn.spikes import Spikes, concatenate
+from eventsnn.surrogates import (
+    Arctan,
+    Boxcar,
+    Exponential,
+    FastSigmoid,
+    Gaussian,
+    MultiGaussian,
+    ReLUDerivative,
+    Sigmoid,
+    SpikeAsGradient,
+    StraightThrough,
+    Triangular,
+    surrogate_of,
+)
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
@@ -42,6 +57,8 @@ if TYPE_CHECKING:
         margins,
     )
     from eventsnn.simulation import Result, simulate
+    from eventsnn.simulation.clock_driven import ClockedResult, simulate_clocked
+    from eventsnn.simulation.grid_inputs import BinningWarning
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
     from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
@@ -61,7 +78,12 @@ __all__ = [
     "LIF",
     "SGD",
     "Adam",
+    "Arctan",
+    "BinningWarning",
+    "Boxcar",
     "CheckpointError",
+    "Clock",
+    "ClockedResult",
     "ConfigError",
     "Constant",
     "CosineDecay",
@@ -70,9 +92,12 @@ __all__ = [
     "DataError",
     "Dense",
     "EventSNNError",
+    "Exponential",
     "ExponentialDecay",
+    "FastSigmoid",
     "FirstSpikeCrossEntropy",
     "FirstSpikeMSE",
+    "Gaussian",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -80,16 +105,20 @@ __all__ = [
     "Margins",
     "MaxVoltageCrossEntropy",
     "MissingDependencyError",
+    "MultiGaussian",
     "MultiStepDecay",
     "Network",
     "Population",
     "Projection",
+    "ReLUDerivative",
     "Result",
     "Sequential",
     "ShiftInvariantMSE",
+    "Sigmoid",
     "SilentHinge",
     "SimulationError",
     "Sparse",
+    "SpikeAsGradient",
     "SpikeCountCrossEntropy",
     "SpikeCountLowerBound",
     "SpikeCountMSE",
@@ -98,9 +127,12 @@ __all__ = [
     "SpikeCountUpperBound",
     "Spikes",
     "StepDecay",
+    "StepNeuron",
+    "StraightThrough",
     "Synaptic",
     "TargetSpikeTimes",
     "Trainer",
+    "Triangular",
     "ValidationError",
     "VanRossum",
     "VoltageCrossEntropy",
@@ -120,6 +152,8 @@ __all__ = [
     "poisson_spikes",
     "regular_spikes",
     "simulate",
+    "simulate_clocked",
+    "surrogate_of",
 ]
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
@@ -135,6 +169,8 @@ _LAZY = {
         "margins",
     ),
     "eventsnn.simulation": ("Result", "simulate"),
+    "eventsnn.simulation.clock_driven": ("ClockedResult", "simulate_clocked"),
+    "eventsnn.simulation.grid_inputs": ("BinningWarning",),
     "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
     "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),

@@ -41,7 +41,7 @@ class Currents:
     def __init__(self, values: ArrayLike) -> None:
         given = real_array("Currents.values", values)
         dtype = np.float32 if given.dtype == np.float32 else np.float64
-        array: NDArray[np.floating] = np.ascontiguousarray(given, dtype=dtype).view()
+        array: NDArray[Any] = np.ascontiguousarray(given, dtype=dtype).view()
         if array.ndim not in (2, 3) or 0 in array.shape[1:]:
             raise ValidationError(
                 "Currents.values: must have shape (n_samples, n_neurons) or (n_samples, n_neurons, n_steps), "

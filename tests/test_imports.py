@@ -17,7 +17,7 @@ ORDER = [
     {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections"},
     {"_parameters"},
     {"graph"},
-    {"network", "encoding", "decoding", "sources"},
+    {"network", "encoding", "decoding", "sources", "clock"},
     {"simulation"},
     {"gradients"},
     {"training"},

@@ -47,12 +47,16 @@ class GridOutputs:
         if target == "rates":
             return self.counts() / self.u.shape[1]
         if target == "membrane":
-            return self.u.astype(np.float64)
+            potentials: Floats = self.u.astype(np.float64)
+            return potentials
         if loss.kind == "max":
-            return self.u.max(axis=1).astype(np.float64)
-        if loss.kind == "integral":
-            return self.clock.dt * self.u.sum(axis=1, dtype=np.float64)
-        return self.u[:, self._steps(loss)].astype(np.float64)
+            found = self.u.max(axis=1)
+        elif loss.kind == "integral":
+            found = self.clock.dt * self.u.sum(axis=1, dtype=np.float64)
+        else:
+            found = self.u[:, self._steps(loss)]
+        values: Floats = found.astype(np.float64)
+        return values
 
     def derivatives(self, loss: Any, d_values: Floats) -> tuple[Floats | None, Floats | None]:
         """dL/d(counts), (n_samples, n_outputs), or dL/du, (n_samples, n_steps, n_outputs)."""
@@ -69,7 +73,8 @@ class GridOutputs:
         elif loss.kind == "integral":
             d_u += self.clock.dt * d_values[:, None]
         else:
-            np.add.at(d_u, (slice(None), self._steps(loss)), d_values)
+            for k, step in enumerate(self._steps(loss)):  # one time may stand there twice
+                d_u[:, step] += d_values[:, k]
         return None, d_u
 
     def classes(self) -> NDArray[np.int64]:
@@ -114,5 +119,5 @@ def require_grid_loss(where: str, loss: Any, clock: Clock, name: str, can_spike:
         )
     if getattr(loss, "kind", None) == "at" and np.rint(max(loss.times) / clock.dt) >= clock.n_steps:
         raise ValidationError(
-            f"{where}.loss: looks at t = {max(loss.times):g}, beyond the last step at {(clock.n_steps - 1) * clock.dt:g}"
+            f"{where}.loss: looks at t = {max(loss.times):g}, beyond the last step, {(clock.n_steps - 1) * clock.dt:g}"
         )

@@ -35,8 +35,8 @@ class Gradients:
     Attributes
     ----------
     parameters : by name as in `Sequential.parameters` or, of a Network, in `Network.parameter_names`; by EventProp also
-        delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), in the shapes that were given; by surrogate
-        those of the units of the grid ("hidden.bias", "hidden.beta", ...)
+        delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), by surrogate those of the units of the
+        grid ("hidden.bias", "hidden.beta", ...), in the shapes that were given
     input_times : "first_spike": (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none);
         "eventprop": (n_events,), in the order of the input spikes; "surrogate": empty, a grid has no derivative by time
     """
@@ -136,7 +136,7 @@ def loss_and_grad(
 
     def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
         return BlockGradient(network, list(gradients.values())).run(
-            block_events(source, np.arange(start, stop)), labels[start:stop], loss,  # type: ignore[arg-type]
+            block_events(source, np.arange(start, stop)), labels[start:stop], loss,
             hidden_hinge=hinge if silent_strength > 0 else None, output_hinge=silent_strength,
             want_inputs=True, first_sample=start,
         )  # fmt: skip

@@ -209,7 +209,8 @@ class ClockedGradient:
         sigma = adjoint.sigma[:n_samples]
         if part.can_spike:
             np.subtract(u, rule.threshold, out=sigma)
-            self.clock.surrogate.apply(sigma.reshape(-1), sigma.reshape(-1))
+            flat = sigma.reshape(-1)
+            self.clock.surrogate.apply(flat, flat)
         given = np.zeros((0, u.shape[1], part.n), u.dtype)
         for name, first, n in part.populations:
             if name == self.output and d_u is not None:
@@ -248,8 +249,8 @@ class ClockedGradient:
         for k, (part, adjoint) in enumerate(zip(self.grid.parts, self._adjoints, strict=True)):
             if not np.isfinite(adjoint.d_drive).all():
                 raise SimulationError(
-                    f"the surrogate gradient at {', '.join(name for name, _, _ in part.populations)} is not finite (samples "
-                    f"from {first_sample} on); does the surrogate {self.clock.surrogate!r} give NaN or inf?"
+                    f"the surrogate gradient at {', '.join(name for name, _, _ in part.populations)} is not finite "
+                    f"(samples from {first_sample} on); does {self.clock.surrogate!r} give NaN or inf?"
                 )
             for projection in part.projections:
                 weight = self.gradients.get(f"{projection.name}.weight")

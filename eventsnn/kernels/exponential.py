@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
+import numba
+import numba.extending
 import numpy as np
 
 from eventsnn.kernels.constants import EXPONENTIAL, POWER, REDUCED
@@ -43,3 +47,55 @@ def exp_rows(floats, bits, n):
         series = series * r + 1.0 / 6.0
         series = series * r + 0.5
         floats[EXPONENTIAL, i] = floats[POWER, i] * (1.0 + (r + r * r * series))
+
+
+_LOG2_E_SINGLE = np.float32(_LOG2_E)
+_LN2_HIGH_SINGLE = np.float32(0.693359375)  # ln 2 to 9 bits: a whole number below 2^15 times it is exact
+_LN2_LOW_SINGLE = np.float32(-2.12194440e-4)
+_ROUND_SINGLE = np.float32(12582912.0)  # 1.5 * 2^23
+_BIAS_SINGLE = np.int32(127 << 23)
+_TERMS_SINGLE = tuple(np.float32(1.0 / math.factorial(k)) for k in range(7, 0, -1))
+_TERMS = tuple(1.0 / math.factorial(k) for k in range(13, 0, -1))
+_ONE_SINGLE, _ZERO_SINGLE = np.float32(1.0), np.float32(0.0)
+_LOWEST_SINGLE, _LOWEST = np.float32(87.0), 708.0  # where exp(-z) is about to leave the normal numbers
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def _decay_single(z):
+    near = _LOWEST_SINGLE if z > _LOWEST_SINGLE else z
+    m = np.float32(_ROUND_SINGLE - near * _LOG2_E_SINGLE)
+    power = np.int32((m.view(np.int32) << 23) + _BIAS_SINGLE).view(np.float32)
+    m -= _ROUND_SINGLE
+    r = (-near - m * _LN2_HIGH_SINGLE) - m * _LN2_LOW_SINGLE
+    series = _TERMS_SINGLE[0]
+    for k in range(1, 7):
+        series = series * r + _TERMS_SINGLE[k]
+    return _ZERO_SINGLE if z > _LOWEST_SINGLE else power * (_ONE_SINGLE + r * series)
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def _decay_double(z):
+    near = _LOWEST if z > _LOWEST else z
+    m = np.float64(_ROUND - near * _LOG2_E)
+    power = np.int64((m.view(np.int64) << 52) + _BIAS).view(np.float64)
+    m -= _ROUND
+    r = (-near - m * _LN2_HIGH) - m * _LN2_LOW
+    series = _TERMS[0]
+    for k in range(1, 13):
+        series = series * r + _TERMS[k]
+    return 0.0 if z > _LOWEST else power * (1.0 + r * series)
+
+
+def exp_decay(z):
+    """exp(-z) of a float32 or float64 scalar z >= 0 in its own precision, so written that a loop over it is vectorised.
+
+    As in `exp_rows`; within 1 ulp for float32 (series to r^7) and float64 (to r^13). Beyond z = 87 or 708, a little
+    before the result would leave the normal numbers, it is 0.
+    """
+    return _decay_single(z) if isinstance(z, np.float32) else _decay_double(np.float64(z))
+
+
+@numba.extending.overload(exp_decay, jit_options={"forceinline": True, "nogil": True})
+def _exp_decay_by_type(z):
+    """numba chooses by the type of z while it compiles."""
+    return (lambda z: _decay_single(z)) if z == numba.types.float32 else (lambda z: _decay_double(z))

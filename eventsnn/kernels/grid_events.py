@@ -29,9 +29,10 @@ def bin_events(offsets, times, per_time, n_steps, starts):
 
 @kernel
 def inspect_binning(offsets, neurons, times, per_time, n_steps, seen):
-    """What `bin_events` will do: first event beyond the last step or -1, number of events moved by more than 1e-6 of a
-    step, largest move in steps, number that share sample, step and neuron with an earlier one.
+    """What `bin_events` will do.
 
+    Returns the first event beyond the last step or -1, the number of events moved by more than 1e-6 of a step, the
+    largest move in steps, the number that share sample, step and neuron with an earlier one.
     seen : (n_neurons,) int64, -1 everywhere on entry
     """
     n_moved, n_shared, largest = 0, 0, 0.0

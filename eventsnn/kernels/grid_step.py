@@ -1,8 +1,8 @@
 """The step rule of neurons on a time grid, forward and backward: see `clocked_neurons.StepRule`.
 
 Both run over a block of samples, one sample after the other, all steps of it. Forward overwrites the inputs x with the
-potentials before the reset, u; the reset is worked out anew from u where it is needed, so nothing else is kept. Backward
-overwrites e = dL/ds with a = dL/dx. Loops over neurons are contiguous and without branch.
+potentials before the reset, u; the reset is worked out anew from u where it is needed, so nothing else is kept.
+Backward overwrites e = dL/ds with a = dL/dx. Loops over neurons are contiguous and without branch.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ class ClockedResult:
     @property
     def times(self) -> NDArray[np.float64]:
         """Times of the steps, shape (n_steps,)."""
-        return np.arange(self.n_steps) * self.dt
+        times: NDArray[np.float64] = self.dt * np.arange(self.n_steps, dtype=np.float64)
+        return times
 
     def counts(self, name: str) -> NDArray[np.int64]:
         """Spikes of every neuron of a population, shape (n_samples, n_neurons)."""
@@ -71,9 +72,9 @@ class ClockedResult:
         runner = GridRunner(self._grid, 1, self.n_steps)
         events = {own: given.block(sample, sample + 1) for own, given in self._inputs.items()}
         runner.forward(events, 1, constants=constant_drive(self._grid, events, 1), first_sample=sample)
-        found = runner.u(name, 1)[0]
+        found: NDArray[np.floating] = runner.u(name, 1)[0].copy()
         if neurons is None:
-            return found.copy()
+            return found
         size = graph.populations[name].n_neurons
         return found[:, index_array("ClockedResult.v: neurons", neurons, size, "number of neurons")]
 

@@ -60,7 +60,7 @@ class GridInput:
 
     def __init__(self, where: str, given: Any, n_neurons: int, dt: float, n_steps: int, dtype: Any) -> None:
         self.dt, self.n_steps, self.dtype = dt, n_steps, np.dtype(dtype)
-        if isinstance(given, Spikes) or isinstance(given, Currents):
+        if isinstance(given, (Spikes, Currents)):
             self.n_samples, own = given.n_samples, given.n_neurons
         else:
             self.n_samples, own = int(given.shape[0]), int(given.shape[1])
@@ -125,8 +125,8 @@ def require_on_grid(where: str, spikes: Spikes, dt: float, n_steps: int) -> None
         )
     if n_moved:
         warnings.warn(
-            f"{where}: {n_moved} of {spikes.n_events} spikes are no multiple of dt={dt:g} and were moved to the nearest "
-            f"step, by up to {largest * dt:.3g}",
+            f"{where}: {n_moved} of {spikes.n_events} spikes are no multiple of dt={dt:g} and were moved to the "
+            f"nearest step, by up to {largest * dt:.3g}",
             BinningWarning,
             stacklevel=4,
         )

@@ -91,6 +91,7 @@ class ClockedModel(Model):
 
     @property
     def network(self) -> Sequential | Network:
+        """See `Model.network`."""
         if not isinstance(self._given, Sequential):
             return self._graph
         parts: list[Any] = []
@@ -100,11 +101,13 @@ class ClockedModel(Model):
 
     @property
     def n_outputs(self) -> int:
+        """See `Model.n_outputs`."""
         return self._graph.populations[self.output].n_neurons
 
     @property
     def tau_syn(self) -> Any:
-        raise NotImplementedError("losses on a grid have no unit of time")
+        """None: no loss on a grid has a unit of time."""
+        return None
 
     # -- training --------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
-from eventsnn.training.models import FirstSpikeModel, model_of
+from eventsnn.training.models import FirstSpikeModel, Model, model_of
 from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -113,7 +113,7 @@ class Trainer:
                 "silent": silent, "surrogate": surrogate, "max_dw_norm": max_dw_norm, "min_slope": min_slope or None,
                 "t_max": None if t_max == np.inf else t_max,
             }  # fmt: skip
-            self._model = clocked_model_of(network, loss, clock, output, learn, regularizers, given)
+            self._model: Model = clocked_model_of(network, loss, clock, output, learn, regularizers, given)
         else:
             self._model = model_of(
                 network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
