@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, Synaptic
 from eventsnn.connections import Dense, Sparse
 from eventsnn.currents import Currents
-from eventsnn.decoding import decode_first_spike
+from eventsnn.decoding import decode_first_spike, decode_max_membrane, decode_rate
 from eventsnn.encoding import encode_latency
 from eventsnn.errors import (
     CheckpointError,
@@ -42,10 +42,17 @@ if TYPE_CHECKING:
         margins,
     )
     from eventsnn.simulation import Result, simulate
-    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
-    from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
+    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
+    from eventsnn.training.count_regularizers import (
+        SpikeCountLowerBound,
+        SpikeCountTarget,
+        SpikeCountUpperBound,
+        SpikeRateL1,
+        SpikeRateL2,
+    )
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
+    from eventsnn.training.membrane_losses import MembraneCrossEntropy
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
@@ -79,6 +86,7 @@ __all__ = [
     "MarginPenalty",
     "Margins",
     "MaxVoltageCrossEntropy",
+    "MembraneCrossEntropy",
     "MissingDependencyError",
     "MultiStepDecay",
     "Network",
@@ -96,6 +104,9 @@ __all__ = [
     "SpikeCountSurrogate",
     "SpikeCountTarget",
     "SpikeCountUpperBound",
+    "SpikeRateCrossEntropy",
+    "SpikeRateL1",
+    "SpikeRateL2",
     "Spikes",
     "StepDecay",
     "Synaptic",
@@ -111,6 +122,8 @@ __all__ = [
     "concatenate",
     "datasets",
     "decode_first_spike",
+    "decode_max_membrane",
+    "decode_rate",
     "encode_latency",
     "eventprop",
     "given_spikes",
@@ -135,10 +148,17 @@ _LAZY = {
         "margins",
     ),
     "eventsnn.simulation": ("Result", "simulate"),
-    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
-    "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
+    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE", "SpikeRateCrossEntropy"),
+    "eventsnn.training.count_regularizers": (
+        "SpikeCountLowerBound",
+        "SpikeCountTarget",
+        "SpikeCountUpperBound",
+        "SpikeRateL1",
+        "SpikeRateL2",
+    ),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.margin_penalty": ("MarginPenalty",),
+    "eventsnn.training.membrane_losses": ("MembraneCrossEntropy",),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),
