@@ -13,7 +13,7 @@ from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense, Sparse
 from eventsnn.currents import Currents
-from eventsnn.decoding import decode_first_spike
+from eventsnn.decoding import decode_first_spike, decode_max_membrane, decode_rate
 from eventsnn.encoding import encode_latency
 from eventsnn.errors import (
     CheckpointError,
@@ -59,10 +59,17 @@ if TYPE_CHECKING:
     from eventsnn.simulation import Result, simulate
     from eventsnn.simulation.clock_driven import ClockedResult, simulate_clocked
     from eventsnn.simulation.grid_inputs import BinningWarning
-    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE
-    from eventsnn.training.count_regularizers import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound
+    from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
+    from eventsnn.training.count_regularizers import (
+        SpikeCountLowerBound,
+        SpikeCountTarget,
+        SpikeCountUpperBound,
+        SpikeRateL1,
+        SpikeRateL2,
+    )
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
+    from eventsnn.training.membrane_losses import MembraneCrossEntropy
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
@@ -104,6 +111,7 @@ __all__ = [
     "MarginPenalty",
     "Margins",
     "MaxVoltageCrossEntropy",
+    "MembraneCrossEntropy",
     "MissingDependencyError",
     "MultiGaussian",
     "MultiStepDecay",
@@ -125,6 +133,9 @@ __all__ = [
     "SpikeCountSurrogate",
     "SpikeCountTarget",
     "SpikeCountUpperBound",
+    "SpikeRateCrossEntropy",
+    "SpikeRateL1",
+    "SpikeRateL2",
     "Spikes",
     "StepDecay",
     "StepNeuron",
@@ -143,6 +154,8 @@ __all__ = [
     "concatenate",
     "datasets",
     "decode_first_spike",
+    "decode_max_membrane",
+    "decode_rate",
     "encode_latency",
     "eventprop",
     "given_spikes",
@@ -171,10 +184,17 @@ _LAZY = {
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.simulation.clock_driven": ("ClockedResult", "simulate_clocked"),
     "eventsnn.simulation.grid_inputs": ("BinningWarning",),
-    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE"),
-    "eventsnn.training.count_regularizers": ("SpikeCountLowerBound", "SpikeCountTarget", "SpikeCountUpperBound"),
+    "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE", "SpikeRateCrossEntropy"),
+    "eventsnn.training.count_regularizers": (
+        "SpikeCountLowerBound",
+        "SpikeCountTarget",
+        "SpikeCountUpperBound",
+        "SpikeRateL1",
+        "SpikeRateL2",
+    ),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.margin_penalty": ("MarginPenalty",),
+    "eventsnn.training.membrane_losses": ("MembraneCrossEntropy",),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),

@@ -55,13 +55,13 @@ def number(name: str, value: float, *, above: float = -np.inf, at_least: float =
     return float(value)
 
 
-def spike_counts(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """A float64 copy of spike counts, shape (n_samples, n_neurons), finite and >= 0."""
+def spike_counts(name: str, values: ArrayLike, source: str = "Spikes.counts()") -> NDArray[np.float64]:
+    """A float64 copy of spike counts, or of their multiples, shape (n_samples, n_neurons), finite and >= 0."""
     array = float_array(name, values)
     if array.ndim != 2 or array.shape[1] == 0:
         raise ValidationError(
             f"{name}: must have shape (n_samples, n_neurons) with n_neurons >= 1, got {array.shape}; "
-            "Spikes.counts() gives them"
+            f"{source} gives them"
         )
     bad = ~(np.isfinite(array) & (array >= 0))
     if bad.any():

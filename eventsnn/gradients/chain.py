@@ -38,7 +38,10 @@ class VoltageLoss(Protocol):
 
 
 def target_of(loss: Any) -> str:
-    """What a loss looks at: "times" of first spikes, "potentials" of a readout, or spike "counts"."""
+    """What a loss looks at: "times" of first spikes, "potentials" of a readout, or spike "counts".
+
+    On a time grid also the "membrane" potentials in every step, and "rates", spikes per step.
+    """
     return getattr(loss, "looks_at", "times")
 
 
@@ -53,6 +56,8 @@ def loss_of(
 
 def require_loss_fits(where: str, name: str, neuron: CurrentBased, loss: Any) -> None:
     """Raise unless the loss looks at something that the output `name` has."""
+    if target_of(loss) in ("membrane", "rates"):
+        raise ValidationError(f"{where}.loss: {loss!r} looks at the steps of a time grid: give clock=Clock(...)")
     can_spike = isinstance(neuron, LIF)
     if (target_of(loss) == "potentials") == can_spike:
         wanted = (

@@ -6,6 +6,9 @@ losses, so the mean over the samples of loss and regularisers has the derivative
 derivative by a count into one by a weight is a surrogate (`SpikeCountSurrogate`), and that is not exact.
 
 Counts are spikes per sample. For a rate in spikes per unit of time multiply it by the length of a sample.
+
+`SpikeRateL1` and `SpikeRateL2` are sums over the neurons: the price of a spike is the same in layers of any size. The
+bounds are means over the neurons.
 """
 
 from __future__ import annotations
@@ -20,7 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn._validation import number, spike_counts
 from eventsnn.errors import ValidationError
 
-__all__ = ["SpikeCountLowerBound", "SpikeCountRegularizer", "SpikeCountTarget", "SpikeCountUpperBound"]
+__all__ = [
+    "SpikeCountLowerBound",
+    "SpikeCountRegularizer",
+    "SpikeCountTarget",
+    "SpikeCountUpperBound",
+    "SpikeRateL1",
+    "SpikeRateL2",
+]
 
 
 @dataclass(frozen=True)
@@ -195,6 +205,78 @@ class SpikeCountLowerBound(_SpikeCountBound):
     """
 
     _sign: ClassVar[float] = -1.0
+
+
+@dataclass(frozen=True)
+class SpikeRateL1(SpikeCountRegularizer):
+    """A price on every spike.
+
+    Parameters
+    ----------
+    strength : float, >= 0
+        Price of one spike.
+
+    Notes
+    -----
+    In sample b ``strength sum_n c_bn`` over the neurons n. For rates in spikes per step of a time grid divide
+    `strength` by the number of steps. The mean over the neurons instead of the sum is
+    ``SpikeCountUpperBound(bound=0, power=1)``, but for silent neurons: here their derivative is `strength` as well, so
+    that potentials just below threshold are pushed away from it.
+
+    References
+    ----------
+    Neftci, E. O., Mostafa, H. & Zenke, F. (2019), Surrogate gradient learning in spiking neural networks, doi
+    10.1109/MSP.2019.2931595, and its tutorial: the total number of spikes
+
+    Examples
+    --------
+    >>> from eventsnn import SpikeRateL1
+    >>> SpikeRateL1(strength=0.5).value_and_grad([[3, 1, 0]])
+    (array([2.]), array([[0.5, 0.5, 0.5]]))
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "strength")
+
+    def _value_and_grad(self, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.strength * counts.sum(axis=1), np.full(counts.shape, self.strength)
+
+
+@dataclass(frozen=True)
+class SpikeRateL2(SpikeCountRegularizer):
+    """A price on every spike that grows with the number of spikes of its neuron: against few, very busy neurons.
+
+    Parameters
+    ----------
+    strength : float, >= 0
+
+    Notes
+    -----
+    In sample b ``strength sum_n c_bn^2`` over the neurons n. For rates in spikes per step of a time grid divide
+    `strength` by the square of the number of steps. The mean over the neurons instead of the sum is
+    ``SpikeCountUpperBound(bound=0, power=2)``. A silent neuron pays nothing and its derivative is 0.
+
+    References
+    ----------
+    Zenke, F. & Vogels, T. P. (2021), The remarkable robustness of surrogate gradient learning, doi
+    10.1162/neco_a_01367: squares of the counts, there above a bound
+
+    Examples
+    --------
+    >>> from eventsnn import SpikeRateL2
+    >>> SpikeRateL2(strength=0.5).value_and_grad([[3, 1, 0]])
+    (array([5.]), array([[3., 1., 0.]]))
+    """
+
+    strength: float
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, "strength")
+
+    def _value_and_grad(self, counts: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return self.strength * (counts * counts).sum(axis=1), 2.0 * self.strength * counts
 
 
 def _check_numbers(regularizer: SpikeCountRegularizer, *names: str) -> None:

@@ -9,14 +9,21 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf, workdps
 
-from eventsnn import MaxVoltageCrossEntropy, SpikeCountCrossEntropy, SpikeCountMSE, ValidationError
+from eventsnn import (
+    MaxVoltageCrossEntropy,
+    SpikeCountCrossEntropy,
+    SpikeCountMSE,
+    SpikeRateCrossEntropy,
+    ValidationError,
+)
 
-LOSSES = [
+SQUARES = [
     SpikeCountMSE(5, 1),
     SpikeCountMSE(correct=2.5, wrong=0.0),
-    SpikeCountCrossEntropy(),
-    SpikeCountCrossEntropy(scale=0.25),
+    SpikeCountMSE(correct=100, wrong=10, reduction="mean"),
 ]
+ENTROPIES = [SpikeCountCrossEntropy(), SpikeCountCrossEntropy(scale=0.25), SpikeRateCrossEntropy(scale=3.0)]
+LOSSES = SQUARES + ENTROPIES
 
 
 def batch(seed=0, n=12, n_outputs=4):
@@ -27,7 +34,8 @@ def batch(seed=0, n=12, n_outputs=4):
 def squared_error(loss, counts, label):
     """The formula in fractions."""
     targets = [Fraction(loss.correct) if k == label else Fraction(loss.wrong) for k in range(len(counts))]
-    return sum((n - t) ** 2 for n, t in zip(counts, targets, strict=True)) / 2
+    total = sum((n - t) ** 2 for n, t in zip(counts, targets, strict=True))
+    return total / (2 if loss.reduction == "half_sum" else len(counts))
 
 
 def cross_entropy(loss, counts, label):
@@ -39,19 +47,19 @@ def shifted(counts, k, step):
     return [n + step if j == k else n for j, n in enumerate(counts)]
 
 
-@pytest.mark.parametrize("loss", LOSSES[:2], ids=repr)
+@pytest.mark.parametrize("loss", SQUARES, ids=repr)
 def test_squared_error_is_exact(loss):
     counts, labels = batch()
     losses, d_counts = loss.value_and_grad(counts, labels)
     for b, label in enumerate(labels):
         own = [Fraction(int(n)) for n in counts[b]]
-        assert losses[b] == squared_error(loss, own, label)  # halves of small whole numbers: no rounding
+        assert losses[b] == squared_error(loss, own, label)  # quarters of small whole numbers: no rounding
         for k in range(len(own)):
             up, down = (squared_error(loss, shifted(own, k, step), label) for step in (1, -1))
             assert d_counts[b, k] == (up - down) / 2  # exact for a square
 
 
-@pytest.mark.parametrize("loss", LOSSES[2:], ids=repr)
+@pytest.mark.parametrize("loss", ENTROPIES, ids=repr)
 def test_cross_entropy_follows_the_formula(loss):
     counts, labels = batch()
     losses, d_counts = loss.value_and_grad(counts, labels)
@@ -64,6 +72,22 @@ def test_cross_entropy_follows_the_formula(loss):
             for k in range(len(own)):
                 up, down = (cross_entropy(loss, shifted(own, k, step), label) for step in (h, -h))
                 assert d_counts[b, k] == pytest.approx(float((up - down) / (2 * h)), rel=1e-12)
+
+
+def test_mean_reduction_is_the_mean_over_all_entries():
+    counts, labels = batch(2, n=8)
+    targets = np.where(np.arange(4) == labels[:, None], 5.0, 1.0)
+    losses, _ = SpikeCountMSE(5, 1, reduction="mean").value_and_grad(counts, labels)
+    assert losses.mean() == ((counts - targets) ** 2).mean()  # eighths and quarters of whole numbers: no rounding
+
+
+def test_cross_entropy_of_rates_does_not_depend_on_the_number_of_steps():
+    counts, labels = batch(3)
+    losses, d_rates = SpikeRateCrossEntropy(scale=8.0).value_and_grad(counts / 16, labels)
+    of_counts, d_counts = SpikeCountCrossEntropy(scale=0.5).value_and_grad(counts, labels)
+    assert losses.tolist() == of_counts.tolist()  # powers of two: no rounding
+    assert d_rates.tolist() == (16 * d_counts).tolist()
+    assert (SpikeRateCrossEntropy.looks_at, SpikeCountCrossEntropy.looks_at) == ("rates", "counts")
 
 
 def test_cross_entropy_is_that_of_potentials():
@@ -90,7 +114,7 @@ def test_value_and_grad_leaves_its_arguments_and_takes_no_samples(loss):
     assert (losses.shape, d_counts.shape) == ((0,), (0, 3))
 
 
-@pytest.mark.parametrize("loss", LOSSES[1:3], ids=repr)
+@pytest.mark.parametrize("loss", LOSSES[1::2], ids=repr)
 def test_predictions(loss):
     counts = [[0, 3, 1], [2, 0, 2], [0, 0, 0], [0, 1, 1]]
     assert loss.predictions(counts).tolist() == [1, 0, -1, 1]
@@ -103,6 +127,11 @@ def test_predictions(loss):
         (lambda: SpikeCountMSE(-1, 0), r"SpikeCountMSE.correct: must be a finite number and >= 0, got -1"),
         (lambda: SpikeCountMSE(3, np.nan), r"SpikeCountMSE.wrong: .*got nan"),
         (lambda: SpikeCountMSE(2, 2), r"SpikeCountMSE.correct: must be above wrong \(2\), got 2"),
+        (
+            lambda: SpikeCountMSE(2, 1, reduction="sum"),
+            r"SpikeCountMSE.reduction: must be 'half_sum' or 'mean', got 's",
+        ),
+        (lambda: SpikeRateCrossEntropy(scale=-1), r"SpikeRateCrossEntropy.scale: .* > 0, got -1"),
         (lambda: SpikeCountCrossEntropy(scale=0), r"SpikeCountCrossEntropy.scale: .* > 0, got 0"),
     ],
 )
@@ -128,7 +157,7 @@ def test_parameters_are_checked(make, message):
         ([[1, 2]], [0, 1], "labels: one per sample is needed, 1, got 2"),
     ],
 )
-@pytest.mark.parametrize("loss", LOSSES[1:3], ids=repr)
+@pytest.mark.parametrize("loss", [SQUARES[1], ENTROPIES[0]], ids=repr)
 def test_value_and_grad_checks_its_arguments(loss, counts, labels, message):
     with pytest.raises(ValidationError, match=rf"{type(loss).__name__}.value_and_grad: {message}"):
         loss.value_and_grad(counts, labels)
@@ -137,3 +166,15 @@ def test_value_and_grad_checks_its_arguments(loss, counts, labels, message):
 def test_predictions_checks_the_counts():
     with pytest.raises(ValidationError, match=r"SpikeCountMSE.predictions: counts: must have shape"):
         SpikeCountMSE(2, 1).predictions([1, 2])
+
+
+@pytest.mark.parametrize(
+    ("rates", "message"),
+    [
+        ([0.5], r"rates: must have shape \(n_samples, n_neurons\) .*; Spikes.counts\(\) / n_steps gives them"),
+        ([[0.5, -0.5]], "rates: must be finite and >= 0, got -0.5 at sample 0, neuron 1"),
+    ],
+)
+def test_rates_are_named_in_messages(rates, message):
+    with pytest.raises(ValidationError, match=f"SpikeRateCrossEntropy.value_and_grad: {message}"):
+        SpikeRateCrossEntropy().value_and_grad(rates, [0])

@@ -7,7 +7,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eventsnn import SpikeCountLowerBound, SpikeCountTarget, SpikeCountUpperBound, ValidationError
+from eventsnn import (
+    SpikeCountLowerBound,
+    SpikeCountTarget,
+    SpikeCountUpperBound,
+    SpikeRateL1,
+    SpikeRateL2,
+    ValidationError,
+)
 
 BOUNDS = [
     kind(bound=bound, strength=0.25, power=power, over=over)
@@ -95,7 +102,30 @@ def test_a_population_may_have_busy_neurons():
     assert (population[0].tolist(), population[1].tolist()) == ([0.0], [[0.0, 0.0]])
 
 
-@pytest.mark.parametrize("regularizer", [SpikeCountTarget(1, 1), *BOUNDS[:2], *BOUNDS[-2:]], ids=repr)
+@pytest.mark.parametrize(("regularizer", "power"), [(SpikeRateL1(0.25), 1), (SpikeRateL2(0.25), 2)], ids=repr)
+def test_rates_are_sums_over_the_neurons(regularizer, power):
+    counts = batch(2)
+    values, d_counts = regularizer.value_and_grad(counts)
+    assert d_counts.shape == counts.shape
+    for b, row in enumerate(fractions(counts)):
+        assert values[b] == sum(c**power for c in row) / 4
+        for n, c in enumerate(row):
+            assert d_counts[b, n] == ((c + 1) ** power - (c - 1) ** power) / Fraction(8)  # exact up to a square
+
+
+@pytest.mark.parametrize(("kind", "power"), [(SpikeRateL1, 1), (SpikeRateL2, 2)])
+def test_rates_are_bounds_at_zero_summed(kind, power):
+    counts = batch(3)
+    values, d_counts = kind(strength=0.5).value_and_grad(counts)
+    bound = SpikeCountUpperBound(bound=0, strength=2.0, power=power).value_and_grad(counts)  # 0.5 times 4 neurons
+    assert values.tolist() == bound[0].tolist()
+    fires = counts > 0
+    assert d_counts[fires].tolist() == bound[1][fires].tolist()
+
+
+@pytest.mark.parametrize(
+    "regularizer", [SpikeCountTarget(1, 1), SpikeRateL1(1), SpikeRateL2(1), *BOUNDS[:2], *BOUNDS[-2:]], ids=repr
+)
 def test_value_and_grad_takes_no_samples(regularizer):
     values, d_counts = regularizer.value_and_grad(np.empty((0, 3)))
     assert (values.shape, d_counts.shape) == ((0,), (0, 3))
@@ -107,6 +137,8 @@ def test_value_and_grad_takes_no_samples(regularizer):
         (lambda: SpikeCountTarget(-1, 1), "SpikeCountTarget.target: must be a finite number and >= 0, got -1"),
         (lambda: SpikeCountTarget(1, np.inf), "SpikeCountTarget.strength: .*got inf"),
         (lambda: SpikeCountUpperBound(-1, 1), "SpikeCountUpperBound.bound: .*got -1"),
+        (lambda: SpikeRateL1(-1), "SpikeRateL1.strength: must be a finite number and >= 0, got -1"),
+        (lambda: SpikeRateL2(np.nan), "SpikeRateL2.strength: .*got nan"),
         (lambda: SpikeCountLowerBound(1, "2"), "SpikeCountLowerBound.strength: .*got '2'"),
         (lambda: SpikeCountUpperBound(1, 1, power=3), "SpikeCountUpperBound.power: must be 1 or 2, got 3"),
         (lambda: SpikeCountLowerBound(1, 1, power=True), "SpikeCountLowerBound.power: must be 1 or 2, got True"),
@@ -118,7 +150,7 @@ def test_parameters_are_checked(make, message):
         make()
 
 
-@pytest.mark.parametrize("regularizer", [SpikeCountTarget(1, 1), SpikeCountUpperBound(1, 1)], ids=repr)
+@pytest.mark.parametrize("regularizer", [SpikeCountTarget(1, 1), SpikeCountUpperBound(1, 1), SpikeRateL2(1)], ids=repr)
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
