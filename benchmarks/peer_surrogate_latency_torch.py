@@ -77,9 +77,14 @@ def layer(x, weight):
     return torch.stack(spikes, dim=1)
 
 
-def counts(chosen, weights):
+def spikes_of(chosen, weights):
+    """Spikes of the hidden layer and of the output."""
     hidden = layer(dense(chosen, weights[0].dtype), weights[0])
-    return layer(hidden, weights[1]).sum(1)
+    return hidden, layer(hidden, weights[1])
+
+
+def counts(chosen, weights):
+    return spikes_of(chosen, weights)[1].sum(1)
 
 
 def mean_squared_error(counts, labels):
@@ -116,13 +121,13 @@ def infer(n_samples, batch):
 
 
 def gradients(n_samples, dtype, out):
-    """Loss, spike counts and gradients of the first samples at the weights of the file, for comparison."""
+    """Loss, spikes and gradients of the first samples at the weights of the file, for comparison."""
     own = parameters(getattr(torch, dtype))
-    n = counts(np.arange(n_samples), own)
-    loss = mean_squared_error(n, labels[:n_samples])
+    hidden, output = spikes_of(np.arange(n_samples), own)
+    loss = mean_squared_error(output.sum(1), labels[:n_samples])
     loss.backward()
-    found = {f"d_weight{k}": weight.grad.numpy() for k, weight in enumerate(own)}
-    np.savez(out, loss=loss.item(), counts=n.detach().numpy(), **found)
+    found = {f"weight{k}": weight.grad.numpy() for k, weight in enumerate(own)}
+    np.savez(out, loss=loss.item(), hidden=hidden.detach().numpy() > 0, output=output.detach().numpy() > 0, **found)
 
 
 def work(kind, n_samples, batch=BATCH, out="", dtype="float32", measure="seconds"):

@@ -47,6 +47,8 @@ class Arctan(torch.autograd.Function):
 
 
 class Network(torch.nn.Module):
+    keeps_hidden = False
+
     def __init__(self, dtype=torch.float32):
         super().__init__()
         options = {} if dtype == torch.float32 else {"spike_grad": Arctan.apply}
@@ -63,15 +65,15 @@ class Network(torch.nn.Module):
         return self
 
     def forward(self, x):
-        """Spikes and membrane potentials of the output, both (steps, samples, classes)."""
+        """Spikes of the hidden layer, spikes and potentials of the output, all (steps, samples, neurons)."""
         v_hidden, v_output = self.leaky_hidden.init_leaky(), self.leaky_output.init_leaky()
-        spikes, potentials = [], []
+        steps = []
         for _ in range(N_STEPS):
             hidden, v_hidden = self.leaky_hidden(self.hidden(x), v_hidden)
             output, v_output = self.leaky_output(self.output(hidden), v_output)
-            spikes.append(output)
-            potentials.append(v_output)
-        return torch.stack(spikes), torch.stack(potentials)
+            steps.append((hidden if self.keeps_hidden else None, output, v_output))
+        hidden, output, potentials = zip(*steps, strict=True)
+        return torch.stack(hidden) if self.keeps_hidden else None, torch.stack(output), torch.stack(potentials)
 
 
 def loss_of(potentials, labels):
@@ -86,7 +88,7 @@ def adam(network):
 
 
 def update(network, optimizer, chosen):
-    _, potentials = network(values[chosen])
+    potentials = network(values[chosen])[2]
     loss = loss_of(potentials, labels[chosen])
     optimizer.zero_grad()
     loss.backward()
@@ -116,19 +118,21 @@ def train(n_samples, batch):
 def infer(n_samples, batch):
     with torch.inference_mode():
         for chosen in torch.arange(n_samples).split(batch):
-            network(values[chosen])[0].sum(0).argmax(1)
+            network(values[chosen])[1].sum(0).argmax(1)
 
 
 def gradients(n_samples, dtype, out):
-    """Loss, spike counts and gradients of the first samples at the weights of the file, for comparison."""
+    """Loss, spikes and gradients of the first samples at the weights of the file, for comparison."""
     own = Network(getattr(torch, dtype)).load()
-    spikes, potentials = own(values[:n_samples].to(getattr(torch, dtype)))
+    own.keeps_hidden = True
+    hidden, output, potentials = own(values[:n_samples].to(getattr(torch, dtype)))
     loss = loss_of(potentials, labels[:n_samples])
     loss.backward()
-    found = {}
+    found = {name: spikes.detach().numpy().swapaxes(0, 1) > 0 for name, spikes in
+             (("hidden", hidden), ("output", output))}  # fmt: skip
     for k, layer in enumerate((own.hidden, own.output)):
-        found |= {f"d_weight{k}": layer.weight.grad.numpy().T, f"d_bias{k}": layer.bias.grad.numpy()}
-    np.savez(out, loss=loss.item(), counts=spikes.sum(0).detach().numpy(), **found)
+        found |= {f"weight{k}": layer.weight.grad.numpy().T, f"bias{k}": layer.bias.grad.numpy()}
+    np.savez(out, loss=loss.item(), **found)
 
 
 def work(kind, n_samples, batch=BATCH, out="", dtype="float32", measure="seconds"):
