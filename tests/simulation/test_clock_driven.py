@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from eventsnn.simulation.grid_inputs import BinningWarning
 
 from eventsnn import (
     IF,
@@ -26,6 +25,7 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
+from eventsnn.simulation.grid_inputs import BinningWarning
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, KINDS, RESETS, WIRINGS, random_case
 

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from eventsnn.simulation.grid_inputs import BinningWarning
 
 from eventsnn import (
     LIF,
@@ -21,6 +20,7 @@ from eventsnn import (
     simulate,
     simulate_clocked,
 )
+from eventsnn.simulation.grid_inputs import BinningWarning
 
 # -- binning -----------------------------------------------------------------------------------------------------------
 
