@@ -139,6 +139,16 @@ class Dense(_Synapses):
         """Weights drawn from a normal distribution with the given `rng`; `delay` as in `Dense`."""
         return cls(rng.normal(mean, std, size=(n_pre, n_post)), delay)
 
+    @classmethod
+    def uniform(
+        cls, n_pre: int, n_post: int, *, low: float, high: float, rng: np.random.Generator, delay: ArrayLike = 0.0
+    ) -> Dense:
+        """Weights drawn evenly from `low` to `high` with the given `rng`; `delay` as in `Dense`.
+
+        torch's linear layers begin with -low = high = 1/sqrt(n_pre), their biases too.
+        """
+        return cls(rng.uniform(low, high, size=(n_pre, n_post)), delay)
+
     @property
     def n_pre(self) -> int:
         """Number of presynaptic neurons."""

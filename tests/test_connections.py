@@ -93,6 +93,18 @@ def test_normal_draws_from_the_given_generator():
     assert abs(dense.weight.std() - 0.5) < 0.013
 
 
+def test_uniform_draws_from_the_given_generator():
+    dense = Dense.uniform(200, 100, low=-0.5, high=1.5, rng=np.random.default_rng(3), delay=2.0)
+    again = Dense.uniform(200, 100, low=-0.5, high=1.5, rng=np.random.default_rng(3))
+    np.testing.assert_array_equal(dense.weight, again.weight)
+    assert dense.delay == 2.0
+    assert (dense.weight >= -0.5).all()
+    assert (dense.weight < 1.5).all()
+    # 20,000 draws: five standard errors of the mean, 2 / sqrt(12) / sqrt(20000) = 0.0041
+    assert abs(dense.weight.mean() - 0.5) < 0.021
+    assert np.ptp(dense.weight) > 1.99
+
+
 def test_dense_repr_shows_sizes_and_type():
     assert repr(Dense(np.ones((2, 3), dtype=np.float32))) == "Dense(2 -> 3, float32)"
     assert repr(Dense(WEIGHT, delay=1e-3)) == "Dense(2 -> 3, float64, delay 0.001)"

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import count, number
+from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
 from eventsnn.spikes import Spikes
 
@@ -25,13 +26,13 @@ class Split:
 
     Attributes
     ----------
-    spikes : Spikes of n_samples samples
+    spikes : Spikes or Currents of n_samples samples, what the network gets
     labels : int64, shape (n_samples,)
     values : float64 or float32, shape (n_samples, n_features), the values before encoding (for plots); None where
         there are none
     """
 
-    spikes: Spikes
+    spikes: Spikes | Currents
     labels: NDArray[np.int64]
     values: NDArray[np.floating] | None = None
 
@@ -54,7 +55,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training, validation and test part of a classification task, encoded as spikes.
+    """Training, validation and test part of a classification task, as spikes or input currents.
 
     Attributes
     ----------

@@ -1,23 +1,28 @@
-"""MNIST: 70,000 handwritten digits, as latency-coded spikes."""
+"""MNIST: 70,000 handwritten digits, as latency-coded spikes or whatever an encoder makes of them."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._validation import count, number
+from eventsnn.currents import Currents
 from eventsnn.datasets.base import DEFAULT_TAU_SYN, Dataset, Split
 from eventsnn.datasets.files import data_path
 from eventsnn.encoding import check_window, encode_latency
 from eventsnn.errors import DataError, MissingDependencyError, ValidationError
+from eventsnn.spikes import Spikes
 
 __all__ = ["load_mnist"]
 
-_N_TRAINING = 60_000  # the first 60,000 images are the training set, the rest is the test set
+_N_TRAINING = 60_000  # as published: the first 60,000 images are the training set, the rest is the test set
 _URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
 _URL_SHA256 = "731c5ac602752760c8e48fbffcf8c3b850d9dc2a2aedcf2cc48468fc17b673d1"
 
@@ -31,6 +36,10 @@ def load_mnist(
     t_early: float = 0.15,
     t_late: float = 2.0,
     threshold: float | None = 0.0,
+    encode: Callable[[NDArray[np.float32]], Spikes | Currents] | None = None,
+    split: Literal["published", "shuffled"] = "published",
+    split_seed: int = 0,
+    test_fraction: float | None = None,
     n_train: int | None = None,
     n_valid: int = 5000,
     n_test: int | None = None,
@@ -52,10 +61,21 @@ def load_mnist(
         Spike times of the values 1 and 0 in units of tau_syn.
     threshold : float or None
         Pixels of value <= threshold (of 0 .. 1) are silent; None lets all spike.
+    encode : callable, optional
+        Takes the pixels of one part, shape (n_samples, size * size), float32 in [0, 1], and gives `Spikes` or
+        `Currents` of as many samples; ``encode=Currents`` makes the pixels constant currents. Called for train, valid
+        and test in turn, in place of the latency code, so that the four arguments before have no say.
+    split : {"published", "shuffled"}
+        "published": the 60,000 training and 10,000 test images as their authors divided them. "shuffled": all 70,000 in
+        random order, the training set first.
+    split_seed : int
+        Seed of that order.
+    test_fraction : float, optional
+        Share of all images that "shuffled" puts into the test set; default 0.15. "published" has no choice.
     n_train, n_test : int, optional
         Use this many images from the front of the training and of the test set; default all.
     n_valid : int
-        The last n_valid of the 60,000 training images are for validation; 0 leaves `valid` empty.
+        The last n_valid of the training images are for validation; 0 leaves `valid` empty.
 
     Returns
     -------
@@ -89,24 +109,53 @@ def load_mnist(
     early, late = check_window("load_mnist", t_early, t_late)
     scale = number("load_mnist.tau_syn", tau_syn, above=0)
     n_valid = count("load_mnist.n_valid", n_valid)
-    if n_valid >= _N_TRAINING:
-        raise ValidationError(f"load_mnist.n_valid: must be below {_N_TRAINING}, got {n_valid}")
-    n_fit = _N_TRAINING - n_valid
+    if encode is None:
+        encode = partial(encode_latency, t_early=scale * early, t_late=scale * late, threshold=threshold)
+    elif not callable(encode):
+        raise ValidationError(f"load_mnist.encode: must be a function of the pixels, got {encode!r}")
+    if split not in ("published", "shuffled"):
+        raise ValidationError(f"load_mnist.split: must be 'published' or 'shuffled', got {split!r}")
+    split_seed = count("load_mnist.split_seed", split_seed)
     images, labels, origin = _read(path, download)
+    order: NDArray[np.int64] | None = None
+    n_training = _N_TRAINING
+    if split == "shuffled":
+        order = np.random.default_rng(split_seed).permutation(len(images))
+        n_training = len(images) - round(_fraction(0.15 if test_fraction is None else test_fraction) * len(images))
+    elif test_fraction is not None:
+        raise ValidationError("load_mnist.test_fraction: only for split='shuffled'")
+    if n_valid >= n_training:
+        raise ValidationError(f"load_mnist.n_valid: must be below {n_training}, got {n_valid}")
+    n_fit = n_training - n_valid
     ranges = {
         "train": (0, _part("n_train", n_train, n_fit)),
         "valid": (n_fit, n_valid),
-        "test": (_N_TRAINING, _part("n_test", n_test, len(images) - _N_TRAINING)),
+        "test": (n_training, _part("n_test", n_test, len(images) - n_training)),
     }
     splits = {}
     for name, (start, n_samples) in ranges.items():
-        chosen = slice(start, start + n_samples)
+        chosen = slice(start, start + n_samples) if order is None else order[start : start + n_samples]
         values = _to_16(images[chosen]) if size == 16 else images[chosen].astype(np.float32) / np.float32(255)
         values = values.reshape(n_samples, size * size)
-        spikes = encode_latency(values, scale * early, scale * late, threshold)
-        splits[name] = Split(spikes, labels[chosen], values)
+        splits[name] = Split(_encoded(encode, values), labels[chosen], values)
     name = "mnist" if size == 28 else f"mnist_{size}x{size}"
     return Dataset(name, splits["train"], splits["valid"], splits["test"], tuple("0123456789"), origin)
+
+
+def _fraction(value: float) -> float:
+    if number("load_mnist.test_fraction", value, above=0) >= 1:
+        raise ValidationError(f"load_mnist.test_fraction: must be below 1, got {value}")
+    return value
+
+
+def _encoded(encode: Callable[[NDArray[np.float32]], Spikes | Currents], values: NDArray[np.float32]) -> Any:
+    """What the encoder gives, if it fits the samples."""
+    found = encode(values)
+    if not isinstance(found, (Spikes, Currents)):
+        raise ValidationError(f"load_mnist.encode: must give Spikes or Currents, got {type(found).__name__}")
+    if found.n_samples != len(values):
+        raise ValidationError(f"load_mnist.encode: gave {found.n_samples} samples for {len(values)} images")
+    return found
 
 
 def _part(name: str, wanted: int | None, available: int) -> int:

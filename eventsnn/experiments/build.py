@@ -1,197 +1,38 @@
-"""From a configuration to the things it describes: data set, network, loss, optimiser, trainer."""
+"""From a configuration to the things it describes, whatever kind of experiment it is."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from eventsnn.connections import Dense
-from eventsnn.datasets import Dataset, load_bars, load_delayed_match, load_mnist, load_xor, load_yin_yang
-from eventsnn.experiments.schema import Config, WeightInit
-from eventsnn.graph import Network, Population, Projection
+from eventsnn.datasets import Dataset
+from eventsnn.experiments import build_clocked, build_event_driven
+from eventsnn.experiments.schema import ClockedConfig, Config
+from eventsnn.graph import Network
 from eventsnn.network import Sequential
-from eventsnn.neurons import LI, LIF
 
 if TYPE_CHECKING:
     from eventsnn.training.trainer import Trainer
 
-__all__ = ["build_dataset", "build_loss", "build_network", "build_optimizer", "build_schedule", "build_silent"]
-__all__ += ["build_trainer", "n_threads"]
-
-
-#: what the sections of training.learn are called in `Trainer`
-_KINDS = {"weights": "weight", "delays": "delay", "tau_mem": "tau_mem", "tau_syn": "tau_syn"}
+__all__ = ["build_dataset", "build_network", "build_trainer"]
 
 
 def build_dataset(config: Config) -> Dataset:
-    """Load or generate the data set; times are in the unit of the network's tau_syn."""
-    options = config.dataset.model_dump(exclude={"name"})
-    options["tau_syn"] = config.network.tau_syn
-    match config.dataset.name:
-        case "yin_yang":
-            return load_yin_yang(**options)
-        case "xor":
-            return load_xor(**options)
-        case "bars":
-            return load_bars(**options)
-        case "delayed_match":
-            return load_delayed_match(**options)
-        case "mnist":
-            return load_mnist(28, **options)
-        case "mnist_16x16":
-            return load_mnist(16, **options)
+    """Load or generate the data set, encoded for the network."""
+    dataset: Dataset = _builder(config).build_dataset(config)
+    return dataset
 
 
 def build_network(config: Config, n_inputs: int, n_outputs: int) -> Sequential | Network:
     """The network with its initial weights, drawn from a stream of the seed that nothing else uses."""
-    network, learn = config.network, config.training.learn
-    hidden = LIF(
-        tau_mem=network.tau_mem,
-        tau_syn=network.tau_syn,
-        v_threshold=network.v_threshold,
-        v_reset=network.v_leak,
-        v_leak=network.v_leak,
-        max_spikes=network.hidden_spikes,
-    )
-    output: LIF | LI = replace(hidden, max_spikes=1)
-    if network.output == "leaky":
-        output = LI(tau_mem=network.tau_mem, tau_syn=network.tau_syn, v_leak=network.v_leak)
-    rng = np.random.default_rng(_seeds(config)[0])
-    sizes = [n_inputs, *network.hidden, n_outputs]
-    parts: list[Dense | LIF | LI] = []
-    for n_pre, n_post, init in zip(sizes[:-1], sizes[1:], _inits(config), strict=True):
-        parts += [_dense(n_pre, n_post, init, rng, config.training.dtype), hidden]
-    parts[-1] = output
-    chain = Sequential(parts)
-    if not config.is_graph:
-        return chain
-    graph = chain.as_network()
-    populations, projections = dict(graph.populations), list(graph.projections)
-    for name, population in graph.populations.items():
-        if name == chain.layers[-1].name:
-            continue
-        n = population.n_neurons
-        own: dict[str, Any] = {
-            key: np.full(n, getattr(network, key)) for key in ("tau_mem", "tau_syn") if getattr(learn, key) > 0
-        }
-        populations[name] = Population(replace(hidden, **own), n)
-        if network.recurrent is not None:
-            loop = _dense(n, n, network.recurrent, rng, config.training.dtype)
-            if network.recurrent.delay[1] > 0:
-                loop = Dense(loop.weight, rng.uniform(*network.recurrent.delay, size=(n, 1)))
-            projections.append(Projection(name, name, loop))
-    return Network(graph.inputs, populations, tuple(projections))
-
-
-def _dense(n_pre: int, n_post: int, init: WeightInit, rng: np.random.Generator, dtype: str) -> Dense:
-    by_fan_in = init.scale == "fan_in"
-    mean = init.mean / n_pre if by_fan_in else init.mean
-    std = init.std / float(np.sqrt(n_pre)) if by_fan_in else init.std
-    return Dense(Dense.normal(n_pre, n_post, mean=mean, std=std, rng=rng).weight.astype(dtype))
+    network: Sequential | Network = _builder(config).build_network(config, n_inputs, n_outputs)
+    return network
 
 
 def build_trainer(config: Config, network: Sequential | Network, *, threads: int | None = None) -> Trainer:
     """The trainer of a network, at epoch 0; its random stream is independent of the initial weights."""
-    from eventsnn.training.trainer import Trainer
-
-    training = config.training
-    return Trainer(
-        network,
-        build_loss(config),
-        build_optimizer(config),
-        seed=int(_seeds(config)[1].generate_state(1, np.uint64)[0] >> 1),
-        schedule=build_schedule(config),
-        silent=build_silent(config),
-        batch_size=training.batch_size,
-        max_dw_norm=training.max_dw_norm,
-        min_slope=training.min_slope,
-        time_noise=training.time_noise * config.network.tau_syn,
-        input_dropout=training.input_dropout,
-        t_max=np.inf if config.network.t_max is None else config.network.t_max,
-        learn={_KINDS[key]: rate for key, rate in training.learn.model_dump().items()} if config.is_graph else None,
-        n_threads=n_threads(config) if threads is None else threads,
-    )
+    trainer: Trainer = _builder(config).build_trainer(config, network, threads=threads)
+    return trainer
 
 
-def build_loss(config: Config) -> Any:
-    """The loss on first spike times or potentials."""
-    from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
-    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy, VoltageCrossEntropy
-
-    loss = config.training.loss
-    if loss.name == "max_voltage":
-        return MaxVoltageCrossEntropy(scale=loss.scale)
-    if loss.name == "mean_voltage":
-        assert config.network.t_max is not None  # see the schema
-        return IntegralCrossEntropy(scale=loss.scale / config.network.t_max)
-    if loss.name == "voltage_at":
-        return VoltageCrossEntropy(loss.times, scale=loss.scale)
-    kinds = {
-        "cross_entropy": FirstSpikeCrossEntropy,
-        "mse": FirstSpikeMSE,
-        "shift_invariant_mse": ShiftInvariantMSE,
-    }
-    return kinds[loss.name](**loss.model_dump(exclude={"name"}))
-
-
-def build_optimizer(config: Config) -> Any:
-    """The optimiser, with its first learning rate."""
-    from eventsnn.training.optimizers import SGD, Adam
-
-    optimizer = config.training.optimizer
-    kinds = {"sgd": SGD, "adam": Adam}
-    return kinds[optimizer.name](config.training.learning_rate, **optimizer.model_dump(exclude={"name"}))
-
-
-def build_schedule(config: Config) -> Any:
-    """The schedule of the learning rate."""
-    from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
-
-    schedule = config.training.schedule
-    match schedule.name:
-        case "constant":
-            return Constant()
-        case "step":
-            return StepDecay(step=schedule.step, gamma=schedule.gamma)
-        case "multi_step":
-            return MultiStepDecay(milestones=schedule.milestones, gamma=schedule.gamma)
-        case "exponential":
-            return ExponentialDecay(gamma=schedule.gamma)
-        case "cosine":
-            return CosineDecay(config.training.epochs, minimum=schedule.minimum, warmup=schedule.warmup)
-
-
-def build_silent(config: Config) -> Any:
-    """What wakes silent hidden neurons; None for nothing."""
-    from eventsnn.training.regularizers import SilentHinge, WeightBumping
-
-    silent = config.training.silent
-    if silent.name == "none":
-        return None
-    kind = SilentHinge if silent.name == "hinge" else WeightBumping
-    return kind(**silent.model_dump(exclude={"name"}))
-
-
-def n_threads(config: Config) -> int:
-    """Threads to use; the configuration's null means all cores that this process may use."""
-    if config.training.threads is not None:
-        return config.training.threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _seeds(config: Config) -> list[np.random.SeedSequence]:
-    """Independent streams: initial weights, training."""
-    return np.random.SeedSequence(config.training.seed).spawn(2)
-
-
-def _inits(config: Config) -> list[WeightInit]:
-    """The initialisation of each layer, output last."""
-    init = config.network.weight_init
-    if isinstance(init, tuple):
-        return list(init)
-    return [init.hidden] * len(config.network.hidden) + [init.output]
+def _builder(config: Config) -> Any:
+    return build_clocked if isinstance(config, ClockedConfig) else build_event_driven

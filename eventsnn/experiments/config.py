@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from eventsnn.errors import ConfigError
-from eventsnn.experiments.config_errors import describe_errors
-from eventsnn.experiments.schema import Config
+from eventsnn.experiments.config_errors import describe_errors, did_you_mean
+from eventsnn.experiments.schema import ENGINES, Config
 from eventsnn.training.files import reason
 
 __all__ = ["builtin_text", "dump_config", "list_configs", "load_config", "with_overrides"]
@@ -167,10 +167,16 @@ def _apply(data: dict[str, Any], overrides: Mapping[str, Any] | None, where: str
 
 
 def _checked(data: dict[str, Any], where: str) -> Config:
+    network = data.get("network")
+    engine = network.get("engine", "event_driven") if isinstance(network, dict) else "event_driven"
+    if engine not in list(ENGINES):  # it may be unhashable
+        shown = did_you_mean(engine, list(ENGINES))
+        raise ConfigError(f"{where}: network.engine: must be one of {', '.join(ENGINES)}, got {shown}")
+    model = ENGINES[engine]
     try:
-        return Config.model_validate(data)
+        return model.model_validate(data)
     except ValidationError as error:
-        lines = describe_errors(error, data, Config)
+        lines = describe_errors(error, data, model)
     except RecursionError as error:
         raise ConfigError(f"{where}: lists or mappings are nested too deeply") from error
     separator = "\n  " if len(lines) > 1 else " "

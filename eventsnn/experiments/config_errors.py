@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-__all__ = ["describe_errors"]
+__all__ = ["describe_errors", "did_you_mean"]
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -68,10 +68,10 @@ def _describe(item: Any, keys: Sequence[Any]) -> str:
         return "its key 'name' is missing, which says which variant is meant"
     if kind == "union_tag_invalid":
         choices = [choice.strip(" '") for choice in context["expected_tags"].split(",")]
-        return f"its name must be one of {', '.join(choices)}, got {_did_you_mean(context['tag'], choices)}"
+        return f"its name must be one of {', '.join(choices)}, got {did_you_mean(context['tag'], choices)}"
     if kind == "literal_error":
         choices = [choice.strip(" '") for choice in context["expected"].replace(" or ", ", ").split(",")]
-        return f"must be one of {', '.join(choices)}, got {_did_you_mean(value, choices)}"
+        return f"must be one of {', '.join(choices)}, got {did_you_mean(value, choices)}"
     if kind == "string_pattern_mismatch":
         return f"must consist of letters, digits, '.', '_' and '-' and start with a letter or digit, got {value!r}"
     if kind == "string_too_long":
@@ -97,7 +97,8 @@ def _shown(value: Any) -> str:
     return f"{names.get(type(value), type(value).__name__)}: {text}"
 
 
-def _did_you_mean(value: Any, choices: Sequence[str]) -> str:
+def did_you_mean(value: Any, choices: Sequence[str]) -> str:
+    """What was found, and the nearest of the choices."""
     close = difflib.get_close_matches(str(value), choices, n=1)
     return f"{value!r}" + (f"; did you mean {close[0]!r}?" if close else "")
 

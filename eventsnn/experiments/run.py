@@ -160,7 +160,7 @@ def inference(
         folder.path, epoch, float(metrics.loss), float(metrics.accuracy), int(metrics.n_silent_outputs)
     )
     if progress:
-        silent = f", {result.n_silent_outputs} without an output spike" if config.network.output != "leaky" else ""
+        silent = f", {result.n_silent_outputs} without an output spike" if config.output_may_be_silent else ""
         print(
             f"{folder.path}, epoch {epoch}, {len(dataset.test)} test samples of {dataset.name} ({dataset.origin}): "
             f"accuracy {100 * result.test_accuracy:.2f} %, loss {result.test_loss:.6g}{silent}"

@@ -1,36 +1,54 @@
 """What a configuration file may contain: one strict model per mapping of the YAML file.
 
 To add an option, add a field in `schema_dataset`, `schema_network` or `schema_training` (with its description and
-bounds), use it in `eventsnn.experiments.build`, and set it in the built-in configurations that want it. Rules that hold
-everywhere: unknown keys are errors, nothing is converted (an int is accepted where a float is wanted, never a string or
-a bool), numbers are finite. Variants (``dataset``, ``optimizer``, ``schedule``, ``loss``, ``silent``) are chosen by
-their key ``name``.
+bounds), or in `schema_clocked` for networks on a time grid; use it in `eventsnn.experiments.build_event_driven` or
+`build_clocked`, and set it in the built-in configurations that want it. Rules that hold everywhere: unknown keys are
+errors, nothing is converted (an int is accepted where a float is wanted, never a string or a bool), numbers are finite.
+Variants (``dataset``, ``optimizer``, ``schedule``, ``loss``, ``silent``) are chosen by their key ``name``, the kind of
+experiment by ``network.engine``.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from typing import Any
+
 from pydantic import model_validator
 
 from eventsnn.experiments.schema_base import Strict, described
-from eventsnn.experiments.schema_dataset import DatasetConfig
+from eventsnn.experiments.schema_clocked import ClockedDatasetConfig, ClockedNetworkConfig, ClockedTrainingConfig
+from eventsnn.experiments.schema_dataset import DatasetConfig, MnistImages
 from eventsnn.experiments.schema_network import NetworkConfig, WeightInit
-from eventsnn.experiments.schema_training import TrainingConfig, VoltageAtConfig, VoltageOptions
+from eventsnn.experiments.schema_training import CommonTraining, TrainingConfig, VoltageAtConfig, VoltageOptions
 
-__all__ = ["Config", "DatasetConfig", "NetworkConfig", "TrainingConfig", "WeightInit"]
+__all__ = ["ENGINES", "ClockedConfig", "Config", "EventDrivenConfig", "WeightInit"]
 
 
 class Config(Strict):
-    """A whole experiment."""
+    """A whole experiment: what all kinds of it have."""
 
     name: str = described(
         "name of the run folder: letters, digits, '.', '_', '-'", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80
     )
+    dataset: Any = described("data set and its options")
+    network: Any = described("neurons, layers and initial weights")
+    training: CommonTraining = described("how the network is trained")
+
+    @property
+    @abstractmethod
+    def output_may_be_silent(self) -> bool:
+        """Whether a sample can go without a class, because no output fires."""
+
+
+class EventDrivenConfig(Config):
+    """An experiment in continuous time."""
+
     dataset: DatasetConfig = described("data set and its options")
     network: NetworkConfig = described("neurons, layers and initial weights")
     training: TrainingConfig = described("how the network is trained")
 
     @model_validator(mode="after")
-    def _loss_fits_output(self) -> Config:
+    def _loss_fits_output(self) -> EventDrivenConfig:
         network, training = self.network, self.training
         if isinstance(training.loss, VoltageOptions) != (network.output == "leaky"):
             raise ValueError(
@@ -49,6 +67,11 @@ class Config(Strict):
         if network.output == "leaky" and training.silent.name == "bumping":
             raise ValueError("training.silent bumping is not for leaky outputs; use hinge or none")
         return self
+
+    @property
+    def output_may_be_silent(self) -> bool:
+        """See `Config.output_may_be_silent`."""
+        return self.network.output != "leaky"
 
     @property
     def is_graph(self) -> bool:
@@ -74,3 +97,52 @@ class Config(Strict):
             raise ValueError(f"training.max_dw_norm must be null where {why}; training.min_slope bounds the gradients")
         if training.silent.name == "bumping":
             raise ValueError(f"training.silent bumping is not for networks where {why}; use hinge or none")
+
+
+class ClockedConfig(Config):
+    """An experiment on a time grid."""
+
+    dataset: ClockedDatasetConfig = described("data set and its options")
+    network: ClockedNetworkConfig = described("units, layers and initial weights")
+    training: ClockedTrainingConfig = described("how the network is trained")
+
+    @property
+    def output_may_be_silent(self) -> bool:
+        """See `Config.output_may_be_silent`."""
+        return self.network.decode != "max_membrane"
+
+    @model_validator(mode="after")
+    def _sections_fit_together(self) -> ClockedConfig:
+        dataset, network, training = self.dataset, self.network, self.training
+        neuron, loss = network.neuron, training.loss
+        if not isinstance(dataset, MnistImages) and neuron.name != "current_lif":
+            raise ValueError(
+                f"dataset {dataset.name} gives its times in units of tau_syn, which network.neuron {neuron.name} does "
+                "not have; use current_lif"
+            )
+        if network.output == "readout" and loss.name.startswith("spike_"):
+            raise ValueError(
+                f"training.loss is {loss.name!r}, but network.output is 'readout', which never fires; use "
+                "membrane_cross_entropy or max_voltage"
+            )
+        if loss.name == "spike_count_mse" and loss.correct > network.n_steps:
+            raise ValueError(
+                f"training.loss.correct ({loss.correct:g}) must not be more than network.n_steps ({network.n_steps}): "
+                "a unit fires once in a step at most"
+            )
+        for parameter, rate in training.learn:
+            if rate > 0 and parameter not in ("weights", "v_threshold") and not hasattr(neuron, parameter):
+                raise ValueError(f"training.learn.{parameter} is given, but network.neuron {neuron.name} has none")
+        if not any(rate > 0 for _, rate in training.learn):
+            raise ValueError("training.learn leaves nothing to learn: all its factors are 0")
+        if training.learn.v_threshold > 0 and network.output == "readout" and not network.hidden:
+            raise ValueError("training.learn.v_threshold is given, but no unit of the network has a threshold")
+        if training.regularizers and not network.hidden:
+            raise ValueError("training.regularizers act on hidden units, but network.hidden is empty")
+        if training.input_dropout > 0 and isinstance(dataset, MnistImages) and dataset.encoding.name == "currents":
+            raise ValueError("training.input_dropout leaves out input spikes, but dataset.encoding is currents")
+        return self
+
+
+#: kinds of experiments by their network.engine
+ENGINES: dict[str, type[Config]] = {"event_driven": EventDrivenConfig, "clocked": ClockedConfig}

@@ -16,7 +16,7 @@ from eventsnn.experiments.schema_base import (
     default,
 )
 
-__all__ = ["DatasetConfig"]
+__all__ = ["DatasetConfig", "GeneratedConfig", "MnistImages"]
 
 
 class Latency(Strict):
@@ -86,15 +86,34 @@ class DelayedMatch(Strict):
     seed: Seed = default(0, "seed of the generated samples")
 
 
-class Mnist(Latency):
-    """MNIST, full (28 x 28) or reduced to 16 x 16; bright pixels fire early, dark pixels stay silent."""
+class MnistImages(Strict):
+    """Which images of MNIST, full (28 x 28) or reduced to 16 x 16, go into which part."""
 
     name: Literal["mnist", "mnist_16x16"]
-    threshold: Fraction | None = default(0.0, "pixels of a value (0 to 1) up to this stay silent; null: all spike")
+    split: Literal["published", "shuffled"] = default(
+        "published", "published: 60,000 training and 10,000 test images; shuffled: all 70,000 shuffled, then divided"
+    )
+    split_seed: Seed = default(0, "seed of the shuffled split")
+    test_fraction: float | None = default(
+        None, "share of the images that the shuffled split puts into the test set; null: 0.15", gt=0, lt=1
+    )
     n_train: PositiveInt | None = default(None, "use the first n_train training images; null: all")
     n_valid: int = default(5000, "training images held back for validation", ge=0, le=59_999)
     n_test: PositiveInt | None = default(None, "use the first n_test test images; null: all")
     path: str | None = default(None, "file with the images; null: the shipped one")
 
+    @model_validator(mode="after")
+    def _fraction_of_shuffled(self) -> MnistImages:
+        if self.test_fraction is not None and self.split != "shuffled":
+            raise ValueError(f"test_fraction ({self.test_fraction}) needs split: shuffled")
+        return self
 
-DatasetConfig = Annotated[YinYang | Xor | Bars | DelayedMatch | Mnist, Field(discriminator="name")]
+
+class Mnist(MnistImages, Latency):
+    """MNIST as spikes: bright pixels fire early, dark pixels stay silent."""
+
+    threshold: Fraction | None = default(0.0, "pixels of a value (0 to 1) up to this stay silent; null: all spike")
+
+
+GeneratedConfig = YinYang | Xor | Bars | DelayedMatch
+DatasetConfig = Annotated[GeneratedConfig | Mnist, Field(discriminator="name")]

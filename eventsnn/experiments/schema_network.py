@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -19,6 +20,12 @@ class WeightInit(Strict):
     scale: Literal["none", "fan_in"] = default(
         "none", "fan_in: the mean is divided by n_pre and the standard deviation by sqrt(n_pre)"
     )
+
+    def moments(self, n_pre: int) -> dict[str, float]:
+        """Mean and standard deviation of the weights from n_pre neurons."""
+        if self.scale == "fan_in":
+            return {"mean": self.mean / n_pre, "std": self.std / math.sqrt(n_pre)}
+        return {"mean": self.mean, "std": self.std}
 
 
 class HiddenAndOutput(Strict):
@@ -54,8 +61,9 @@ WeightInits = Annotated[
 
 
 class NetworkConfig(Strict):
-    """A chain of fully connected layers; by default every neuron fires at most once."""
+    """A chain of fully connected layers in continuous time; by default every neuron fires at most once."""
 
+    engine: Literal["event_driven"] = default("event_driven", "exact events; clocked: steps on a time grid")
     tau_mem: PositiveFloat = described("membrane time constant, in seconds")
     tau_syn: PositiveFloat = described("synaptic time constant, in seconds")
     v_threshold: float = default(1.0, "threshold of all neurons")

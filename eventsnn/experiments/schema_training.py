@@ -18,7 +18,7 @@ from eventsnn.experiments.schema_base import (
     described,
 )
 
-__all__ = ["TrainingConfig", "VoltageAtConfig", "VoltageOptions"]
+__all__ = ["CommonTraining", "MaxVoltageConfig", "TrainingConfig", "VoltageAtConfig", "VoltageOptions"]
 
 
 def _list_or_number(value: Any) -> str:
@@ -197,14 +197,32 @@ LossConfig = Annotated[
 SilentConfig = Annotated[NoSilentConfig | HingeConfig | BumpingConfig, Field(discriminator="name")]
 
 
-class TrainingConfig(Strict):
-    """How the network is trained."""
+class CommonTraining(Strict):
+    """What training by any gradient needs."""
 
     epochs: PositiveInt = described("epochs in all")
     batch_size: PositiveInt = default(128, "samples per weight update")
     learning_rate: PositiveFloat = described("learning rate of the first epoch")
     optimizer: OptimizerConfig = default({"name": "adam"}, "optimiser and its options")
     schedule: ScheduleConfig = default({"name": "constant"}, "how the learning rate changes over the epochs")
+    input_dropout: float = default(0.0, "probability that an input spike is left out in training", ge=0, lt=1)
+    dtype: Literal["float32", "float64"] = default("float32", "precision of weights and voltages")
+    seed: Seed = default(0, "seed of the initial weights, the order of samples and the noise")
+    threads: PositiveInt | None = default(
+        None, "threads; null: all cores this process may use. The results are the same bits for any number"
+    )
+    savepoint_every: PositiveInt = default(1, "epochs between two savepoints (the last epoch always gets one)")
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> CommonTraining:
+        if isinstance(self.schedule, CosineConfig) and self.schedule.warmup >= self.epochs:
+            raise ValueError(f"schedule.warmup ({self.schedule.warmup}) must be less than epochs ({self.epochs})")
+        return self
+
+
+class TrainingConfig(CommonTraining):
+    """How a network in continuous time is trained."""
+
     loss: LossConfig = default(
         {"name": "cross_entropy"}, "loss on the first spike times or the potentials of the outputs"
     )
@@ -217,16 +235,3 @@ class TrainingConfig(Strict):
         0.0, "floor for dv/dt at a spike in the gradient, in (v_threshold - v_leak) / tau_mem; 0: the exact gradient"
     )
     time_noise: NonNegativeFloat = default(0.0, "standard deviation of noise on input times, in units of tau_syn")
-    input_dropout: float = default(0.0, "probability that an input spike is left out in training", ge=0, lt=1)
-    dtype: Literal["float32", "float64"] = default("float32", "precision of weights and voltages")
-    seed: Seed = default(0, "seed of the initial weights, the order of samples and the noise")
-    threads: PositiveInt | None = default(
-        None, "threads; null: all cores this process may use. The results are the same bits for any number"
-    )
-    savepoint_every: PositiveInt = default(1, "epochs between two savepoints (the last epoch always gets one)")
-
-    @model_validator(mode="after")
-    def _warmup_ends(self) -> TrainingConfig:
-        if isinstance(self.schedule, CosineConfig) and self.schedule.warmup >= self.epochs:
-            raise ValueError(f"schedule.warmup ({self.schedule.warmup}) must be less than epochs ({self.epochs})")
-        return self

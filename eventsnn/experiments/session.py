@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from eventsnn.datasets import Dataset
 from eventsnn.errors import CheckpointError, EventSNNError
-from eventsnn.experiments.build import n_threads
+from eventsnn.experiments.build_shared import n_threads
 from eventsnn.experiments.run_folder import RunFolder, versions
 from eventsnn.experiments.schema import Config
 

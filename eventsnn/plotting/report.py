@@ -30,6 +30,7 @@ from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang
 from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
 
 if TYPE_CHECKING:
+    from eventsnn.currents import Currents
     from eventsnn.graph import Network, Population
     from eventsnn.simulation import Result
     from eventsnn.spikes import Spikes
@@ -44,7 +45,7 @@ class _LabelledSpikes(Protocol):
     """What is used of a `datasets.Split`."""
 
     @property
-    def spikes(self) -> Spikes: ...
+    def spikes(self) -> Spikes | Currents: ...
     @property
     def labels(self) -> NDArray[np.int64]: ...
     @property

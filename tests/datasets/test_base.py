@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from eventsnn import Spikes, ValidationError
+from eventsnn.currents import Currents
 from eventsnn.datasets import Dataset, Split
 from eventsnn.datasets.base import spikes_from_times
 
@@ -33,6 +34,14 @@ def test_getitem_selects_spikes_labels_and_values_alike(key, expected):
 
 def test_getitem_does_without_values():
     assert Split(split().spikes, split().labels)[1:].values is None
+
+
+def test_split_takes_currents():
+    images = Split(Currents([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]), np.array([1, 0, 1]))
+    assert len(images) == 3
+    assert images[[2, 0]].spikes.values.tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert images[1].spikes.values.tolist() == [[2.0, 3.0]]
+    assert Dataset("d", images, images, images, ("a", "b")).n_inputs == 2
 
 
 def test_split_refuses_other_lengths():

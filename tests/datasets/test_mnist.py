@@ -4,6 +4,8 @@ import types
 import numpy as np
 import pytest
 
+from eventsnn import Spikes
+from eventsnn.currents import Currents
 from eventsnn.datasets import data_path, load_mnist, mnist
 from eventsnn.errors import DataError, MissingDependencyError, ValidationError
 
@@ -50,6 +52,62 @@ def test_load_mnist_encodes_bright_early_and_dark_silent():
     values = data.train.values.astype(float)
     expected = np.where(values > 0.25, 1.0 + (1.0 - values) * 2.0, np.inf)
     np.testing.assert_array_equal(data.train.spikes.first_times(), expected)
+
+
+def test_load_mnist_gives_the_pixels_as_currents():
+    data = load_mnist(encode=Currents, **SMALL)
+    for part in (data.train, data.valid, data.test):
+        assert part.spikes.is_constant
+        assert part.spikes.values.dtype == np.float32
+        np.testing.assert_array_equal(part.spikes.values, part.values)
+        assert np.shares_memory(part.spikes.values, part.values)
+
+
+def test_load_mnist_encodes_the_parts_in_turn():
+    shapes = []
+
+    def encode(values):
+        shapes.append(values.shape)
+        return Spikes.from_first_times(np.full(values.shape, float(len(shapes))))
+
+    data = load_mnist(16, encode=encode, **SMALL)
+    assert shapes == [(20, 256), (10, 256), (30, 256)]
+    assert [part.spikes.times[0] for part in (data.train, data.valid, data.test)] == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("encode", "message"),
+    [
+        (lambda values: values, "encode: must give Spikes or Currents, got ndarray"),
+        (lambda values: Currents(values[:3]), "encode: gave 3 samples for 20 images"),
+        ("latency", "encode: must be a function of the pixels, got 'latency'"),
+    ],
+)
+def test_load_mnist_refuses_an_encoder_that_does_not_fit(encode, message):
+    with pytest.raises(ValidationError, match=message):
+        load_mnist(encode=encode, **SMALL)
+
+
+def test_load_mnist_shuffles_all_images_once(fake):
+    rng = np.random.default_rng(0)
+    x = np.zeros((60_020, 28, 28), np.uint8)
+    x.reshape(len(x), -1)[:, :2] = np.arange(len(x))[:, None] // [1, 256] % 256  # its number is in every image
+    y = rng.integers(0, 10, len(x))
+    path = fake(x=x, y=y)
+    sizes = {"path": path, "encode": Currents, "split": "shuffled"}
+    data = load_mnist(test_fraction=0.25, n_valid=5_000, **sizes)
+    parts = (data.train, data.valid, data.test)
+    assert [len(part) for part in parts] == [40_015, 5_000, 15_005]
+    pixels = np.concatenate([part.values for part in parts])
+    numbers = np.rint(pixels[:, :2] * 255).astype(int) @ [1, 256]
+    np.testing.assert_array_equal(np.sort(numbers), np.arange(len(x)))  # every image in one part
+    np.testing.assert_array_equal(np.concatenate([part.labels for part in parts]), y[numbers])
+    assert 10_000 < np.median(numbers[-15_005:]) < 50_000  # not the published test images
+    small = sizes | {"n_train": 50, "n_valid": 0, "n_test": 5}
+    again, other = load_mnist(split_seed=0, test_fraction=0.25, **small), load_mnist(split_seed=1, **small)
+    np.testing.assert_array_equal(again.train.values, data.train.values[:50])
+    assert (other.train.values != again.train.values).any()
+    assert len(load_mnist(**(small | {"n_train": None, "n_test": None})).test) == 9_003  # 15 %
 
 
 @pytest.mark.slow
@@ -165,6 +223,12 @@ def test_load_mnist_refuses_a_missing_or_damaged_file(tmp_path, fake):
         ({"n_train": 55_001}, "load_mnist.n_train: only 55000 images"),
         ({"n_test": 10_001}, "load_mnist.n_test: only 10000 images"),
         ({"n_test": 2.0}, "load_mnist.n_test: must be an integer"),
+        ({"split": "random"}, "load_mnist.split: must be 'published' or 'shuffled', got 'random'"),
+        ({"split_seed": -1}, "load_mnist.split_seed: must be an integer >= 0"),
+        ({"test_fraction": 0.2}, "load_mnist.test_fraction: only for split='shuffled'"),
+        ({"split": "shuffled", "test_fraction": 1.0}, "load_mnist.test_fraction: must be below 1"),
+        ({"split": "shuffled", "test_fraction": 0.0}, "load_mnist.test_fraction: must be a finite number and > 0"),
+        ({"split": "shuffled", "n_valid": 59_500}, "load_mnist.n_valid: must be below 59500"),
         ({"tau_syn": -1.0}, "load_mnist.tau_syn"),
         ({"t_late": 0.0}, "load_mnist.t_late"),
         ({"threshold": 2.0, "n_train": 1}, "threshold"),

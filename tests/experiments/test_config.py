@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.config import builtin_text, dump_config, list_configs, load_config, with_overrides
-from eventsnn.experiments.schema import Config
+from eventsnn.experiments.schema import ENGINES
 
 BASE = """\
 name: mine
@@ -36,7 +36,11 @@ def changed(old, new):
     return BASE.replace(old, new)
 
 
-BUILT_IN = ["bars", "delayed_match", "mnist", "mnist_16x16", "mnist_eventprop", "xor", "yin_yang", "yin_yang_eventprop"]
+BUILT_IN = [
+    "bars", "delayed_match", "mnist", "mnist_16x16", "mnist_eventprop", "mnist_latency_surrogate",
+    "mnist_latency_surrogate_tuned", "mnist_rate_surrogate", "mnist_rate_surrogate_tuned", "xor", "yin_yang",
+    "yin_yang_eventprop",
+]  # fmt: skip
 
 
 # -- what is right ------------------------------------------------------------------------------------------------
@@ -124,18 +128,24 @@ def test_dump_config_reads_back_the_same(tmp_path_factory, values):
     assert load(tmp_path_factory.mktemp("dump"), dump_config(config)) == config
 
 
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_dump_config_reads_the_builtin_ones_back(tmp_path, name):
+    assert load(tmp_path, dump_config(load_config(name))) == load_config(name)
+
+
 def test_dump_config_is_complete():
     text = dump_config(load_config("xor"))
     for key in ("beta1", "v_threshold", "t_silent", "n_train", "savepoint_every", "scale"):
         assert f"{key}:" in text
 
 
-def test_every_field_has_a_description():
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_field_has_a_description(engine):
     def check(node):
         for name, field in node.get("properties", {}).items():
             assert "description" in field or field.get("const") or name == "name", name
 
-    schema = Config.model_json_schema()
+    schema = ENGINES[engine].model_json_schema()
     check(schema)
     for definition in schema["$defs"].values():
         check(definition)
@@ -313,7 +323,7 @@ def test_load_config_lists_several_mistakes(tmp_path):
         ("yin-yang.yaml", "no such file (did you mean 'yin_yang'?)"),
         (
             "missing/zzz.yaml",
-            "no such file; built-in configurations: bars, delayed_match, mnist, mnist_16x16, mnist_eventprop, xor",
+            f"no such file; built-in configurations: {', '.join(BUILT_IN)}",
         ),
         ("", "is a folder"),
         ("a\x00b", "cannot be read"),

@@ -1,0 +1,75 @@
+"""From a configuration to what every kind of experiment has: generated data, optimiser, schedule, seeds, threads."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from eventsnn.datasets import Dataset, load_bars, load_delayed_match, load_xor, load_yin_yang
+from eventsnn.experiments.schema import Config
+from eventsnn.experiments.schema_dataset import GeneratedConfig
+
+__all__ = ["build_optimizer", "build_schedule", "generate_dataset", "n_threads", "network_seed", "training_seed"]
+
+
+def generate_dataset(dataset: GeneratedConfig, tau_syn: float) -> Dataset:
+    """Generate a data set; its times are in units of tau_syn."""
+    options = dataset.model_dump(exclude={"name"})
+    match dataset.name:
+        case "yin_yang":
+            return load_yin_yang(tau_syn=tau_syn, **options)
+        case "xor":
+            return load_xor(tau_syn=tau_syn, **options)
+        case "bars":
+            return load_bars(tau_syn=tau_syn, **options)
+        case "delayed_match":
+            return load_delayed_match(tau_syn=tau_syn, **options)
+
+
+def build_optimizer(config: Config) -> Any:
+    """The optimiser, with its first learning rate."""
+    from eventsnn.training.optimizers import SGD, Adam
+
+    optimizer = config.training.optimizer
+    kinds = {"sgd": SGD, "adam": Adam}
+    return kinds[optimizer.name](config.training.learning_rate, **optimizer.model_dump(exclude={"name"}))
+
+
+def build_schedule(config: Config) -> Any:
+    """The schedule of the learning rate."""
+    from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
+
+    schedule = config.training.schedule
+    match schedule.name:
+        case "constant":
+            return Constant()
+        case "step":
+            return StepDecay(step=schedule.step, gamma=schedule.gamma)
+        case "multi_step":
+            return MultiStepDecay(milestones=schedule.milestones, gamma=schedule.gamma)
+        case "exponential":
+            return ExponentialDecay(gamma=schedule.gamma)
+        case "cosine":
+            return CosineDecay(config.training.epochs, minimum=schedule.minimum, warmup=schedule.warmup)
+
+
+def n_threads(config: Config) -> int:
+    """Threads to use; the configuration's null means all cores that this process may use."""
+    if config.training.threads is not None:
+        return config.training.threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def network_seed(config: Config) -> np.random.SeedSequence:
+    """Of the initial weights; a stream that nothing else uses."""
+    return np.random.SeedSequence(config.training.seed).spawn(2)[0]
+
+
+def training_seed(config: Config) -> int:
+    """Of the order of samples and the noise; independent of the initial weights."""
+    second = np.random.SeedSequence(config.training.seed).spawn(2)[1]
+    return int(second.generate_state(1, np.uint64)[0] >> 1)
