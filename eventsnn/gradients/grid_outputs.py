@@ -47,9 +47,8 @@ class GridOutputs:
         if target == "rates":
             return self.counts() / self.u.shape[1]
         if target == "membrane":
-            potentials: Floats = self.u.astype(np.float64)
-            return potentials
-        if loss.kind == "max":
+            found: Any = self.u
+        elif loss.kind == "max":
             found = self.u.max(axis=1)
         elif loss.kind == "integral":
             found = self.clock.dt * self.u.sum(axis=1, dtype=np.float64)

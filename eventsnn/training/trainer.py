@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.clock import Clock
+from eventsnn.currents import Currents
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.gradients.chain import VoltageLoss, target_of
 from eventsnn.gradients.first_spike import BlockOutcome
@@ -325,7 +326,7 @@ class Trainer:
 
     # -- use --------------------------------------------------------------------------------------------------
 
-    def predict(self, spikes: Spikes) -> Predictions:
+    def predict(self, spikes: Spikes | Currents) -> Predictions:
         """Class of every sample, and what the loss looks at: first spike times or values of the readout."""
         self._model.check(spikes)
         with BlockPool(self.n_threads) as pool:
