@@ -15,8 +15,10 @@ from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.grid_outputs import GridOutputs
 from eventsnn.kernels.grid_events import count_grid_spikes
 from eventsnn.kernels.grid_projection import (
+    constant_dense,
     gather_dense,
     gather_sparse,
+    transpose_entries,
     weight_gradient_dense,
     weight_gradient_sparse,
 )
@@ -37,7 +39,6 @@ class _Adjoint:
     def __init__(self, part: GridPart, shape: tuple[int, int], dtype: np.dtype[Any], wants_factors: bool) -> None:
         n = part.n
         self.e = np.zeros((*shape, n), dtype)
-        self.sigma = np.zeros((*shape, n) if part.can_spike else (0, shape[1], n), dtype)
         self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
         self.h, self.a = np.zeros(n, dtype), np.zeros(n, dtype)
         self.d_drive, self.d_threshold = np.zeros(n, dtype), np.zeros(n, dtype)
@@ -75,7 +76,7 @@ class ClockedGradient:
         self.regularizers, self.scales = tuple(regularizers), scales or {}
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
-        self.runner = GridRunner(grid, size, clock.n_steps)
+        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=True)
         self._hidden = [
             name for name, population in grid.graph.populations.items() if population.can_spike and name != output
         ]
@@ -101,7 +102,7 @@ class ClockedGradient:
     ) -> BlockOutcome:
         """Add the gradients of a block."""
         constants = constant_drive(self.grid, inputs, n_samples)
-        d_constants = {k: np.zeros((n_samples, 1, part.n), self.grid.dtype)
+        d_constants = {k: np.zeros((n_samples, part.n), self.grid.dtype)
                        for k, part in enumerate(self.grid.parts) if k in constants}  # fmt: skip
         losses, classes = np.empty(n_samples), np.empty(n_samples, np.int64)
         silent = [np.zeros(self.grid.graph.populations[name].n_neurons, np.int64) for name in self._hidden]
@@ -190,7 +191,7 @@ class ClockedGradient:
                     _add_weight_gradient(projection, events, e, weight)
             self._add_loop_gradient(k, part, adjoint, e)
             if k in d_constants:
-                d_constants[k][:, 0] = e.sum(axis=1)
+                e.sum(axis=1, out=d_constants[k])
 
     def _gather(
         self, projection: GridProjection, a: NDArray[np.floating], source: int, e: NDArray[np.floating]
@@ -206,9 +207,8 @@ class ClockedGradient:
     def _step(self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None) -> None:
         rule, loop = part.rule, part.loop
         u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
-        sigma = adjoint.sigma[:n_samples]
+        sigma = self.runner.buffers[k].margin[:n_samples]
         if part.can_spike:
-            np.subtract(u, rule.threshold, out=sigma)
             flat = sigma.reshape(-1)
             self.clock.surrogate.apply(flat, flat)
         given = np.zeros((0, u.shape[1], part.n), u.dtype)
@@ -256,7 +256,7 @@ class ClockedGradient:
                 weight = self.gradients.get(f"{projection.name}.weight")
                 events = inputs.get(projection.source)
                 if weight is not None and events is not None and events.is_constant:
-                    _add_weight_gradient(projection, events, d_constants[k], weight)
+                    _add_constant_gradient(projection, events, d_constants[k], weight)
             for name, places in zip(part.loop.names, part.loop.places, strict=False):
                 weight = self.gradients.get(f"{name}.weight")
                 if weight is not None:
@@ -290,3 +290,18 @@ def _add_weight_gradient(
             events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,
             projection.first, weight.reshape(-1),
         )  # fmt: skip
+
+
+def _add_constant_gradient(
+    projection: GridProjection, events: GridEvents, a: NDArray[np.floating], weight: NDArray[np.floating]
+) -> None:
+    """Gradient of the weights from a constant input; a : (n_samples, n), dL/dx summed over the steps."""
+    if not projection.is_dense:
+        _add_weight_gradient(projection, events, a[:, None], weight)
+        return
+    # by input channel: every row of the gradient is then loaded and stored once
+    place = np.empty(weight.shape[0] + 1, np.int64)
+    samples, entries = np.empty_like(events.neurons), np.empty_like(events.values)
+    transpose_entries(events.starts, events.neurons, events.values, place, samples, entries)
+    mine = a[:, projection.first : projection.first + weight.shape[1]]
+    constant_dense(place, samples, entries, np.ascontiguousarray(mine), 0, weight)

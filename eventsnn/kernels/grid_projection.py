@@ -37,11 +37,61 @@ def scatter_dense(starts, neurons, values, weight, lag, first, x):
                         row[k] += w0[k]
                     e += 1
             else:
-                while e < stop:
-                    w0, factor = weight[neurons[e]], values[e]
-                    for k in range(n):
-                        row[k] += factor * w0[k]
-                    e += 1
+                add_products(neurons[e:stop], values[e:stop], weight, 0, row)
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def add_products(neurons, values, rows, low, out):
+    """out += sum_e values[e] rows[neurons[e], low : low + out.size]."""
+    e, stop, high = 0, neurons.size, low + out.size
+    while e + 4 <= stop:
+        f0, f1, f2, f3 = values[e], values[e + 1], values[e + 2], values[e + 3]
+        w0, w1 = rows[neurons[e], low:high], rows[neurons[e + 1], low:high]
+        w2, w3 = rows[neurons[e + 2], low:high], rows[neurons[e + 3], low:high]
+        for k in range(out.size):
+            out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k])
+        e += 4
+    while e < stop:
+        f0, w0 = values[e], rows[neurons[e], low:high]
+        for k in range(out.size):
+            out[k] += f0 * w0[k]
+        e += 1
+
+
+@kernel(fastmath={"contract"})
+def constant_dense(starts, neurons, values, rows, first, out):
+    """out[s, first : first + n] += sum of values[e] rows[neurons[e]] over the entries e of sample s.
+
+    A sparse matrix times a dense one: the drive of constant inputs with rows = weight, and with the transposed entries
+    their weight gradient, rows = dL/d(drive). In tiles of columns, so that the rows stay in the second-level cache.
+    """
+    n = rows.shape[1]
+    for low in range(0, n, 256):
+        high = min(low + 256, n)
+        for s in range(out.shape[0]):
+            add_products(
+                neurons[starts[s] : starts[s + 1]], values[starts[s] : starts[s + 1]], rows, low,
+                out[s, first + low : first + high],
+            )  # fmt: skip
+
+
+@kernel
+def transpose_entries(starts, neurons, values, place, samples, entries):
+    """Entries by sample into entries by neuron, those of neuron j from place[j] on; place : (n_neurons + 1,)."""
+    place[:] = 0
+    for e in range(starts[0], starts[-1]):
+        place[neurons[e] + 1] += 1
+    for j in range(1, place.size):
+        place[j] += place[j - 1]
+    for s in range(starts.size - 1):
+        for e in range(starts[s], starts[s + 1]):
+            j = neurons[e]
+            samples[place[j]] = s
+            entries[place[j]] = values[e]
+            place[j] += 1
+    for j in range(place.size - 1, 0, -1):
+        place[j] = place[j - 1]
+    place[0] = 0
 
 
 @kernel(fastmath={"contract"})
@@ -61,24 +111,34 @@ def scatter_sparse(starts, neurons, values, indptr, indices, weights, lags, firs
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def add_rows(factors, rows, out):
-    """out += sum_o factors[o] rows[o]; factors that are zero cost little."""
-    n = out.size
-    o, stop = 0, factors.size
+def add_rows(factors, rows, low, out):
+    """out += sum_o factors[o] rows[o, low : low + out.size]; blocks of factors that are zero cost little."""
+    # slices, and loops from 0: numba asks every index of range(low, high) whether it is negative
+    o, stop, high = 0, factors.size, low + out.size
     while o + 4 <= stop:
         f0, f1, f2, f3 = factors[o], factors[o + 1], factors[o + 2], factors[o + 3]
         if f0 != 0 or f1 != 0 or f2 != 0 or f3 != 0:
-            w0, w1, w2, w3 = rows[o], rows[o + 1], rows[o + 2], rows[o + 3]
-            for k in range(n):
+            w0, w1, w2, w3 = rows[o, low:high], rows[o + 1, low:high], rows[o + 2, low:high], rows[o + 3, low:high]
+            for k in range(out.size):
                 out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k])
         o += 4
-    while o < stop:
-        f0 = factors[o]
-        if f0 != 0:
-            w0 = rows[o]
-            for k in range(n):
-                out[k] += f0 * w0[k]
-        o += 1
+    while o + 2 <= stop:
+        f0, f1 = factors[o], factors[o + 1]
+        if f0 != 0 or f1 != 0:
+            w0, w1 = rows[o, low:high], rows[o + 1, low:high]
+            for k in range(out.size):
+                out[k] += f0 * w0[k] + f1 * w1[k]
+        o += 2
+    if o < stop and factors[o] != 0:
+        f0, w0 = factors[o], rows[o, low:high]
+        for k in range(out.size):
+            out[k] += f0 * w0[k]
+
+
+@kernel(inline=True)
+def tile_width(n_rows):
+    """Columns of so many rows that stay in the nearest cache (of 32 kB) while they are used again and again."""
+    return max(64, (4096 // max(n_rows, 1)) // 64 * 64)
 
 
 @kernel(inline=True)
@@ -94,10 +154,13 @@ def gather_dense(transposed, a, lag, first, window, source, e):
     transposed : (n, n_pre) = weight.T
     """
     n_steps, n, n_pre = e.shape[1], transposed.shape[0], transposed.shape[1]
+    tile = tile_width(n)
     for s in range(e.shape[0]):
-        for t in range(n_steps - lag):
-            if same_window(t, lag, window):
-                add_rows(a[s, t + lag, first : first + n], transposed, e[s, t, source : source + n_pre])
+        for low in range(0, n_pre, tile):
+            high = min(low + tile, n_pre)
+            for t in range(n_steps - lag):
+                if same_window(t, lag, window):
+                    add_rows(a[s, t + lag, first : first + n], transposed, low, e[s, t, source + low : source + high])
 
 
 @kernel(fastmath={"contract"})

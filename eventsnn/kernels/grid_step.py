@@ -7,6 +7,8 @@ Backward overwrites e = dL/ds with a = dL/dx. Loops over neurons are contiguous 
 
 from __future__ import annotations
 
+import numpy as np
+
 from eventsnn.kernels.grid_projection import add_rows, same_window
 from eventsnn.kernels.jit import kernel
 
@@ -16,31 +18,51 @@ NONE, ZERO, SUBTRACT, SUBTRACT_LATER = 0, 1, 2, 3
 NO_CURRENT, EARLY, LATE = 0, 1, 2
 
 
+@kernel(inline=True)
+def list_flags(words, neurons, n_listed):
+    """Append the places of the flags that are set; words : the flags, eight bytes of 0 or 1 each.
+
+    Costs by the word and by the flag that is set, without a branch on single flags.
+    """
+    bytes_in_order = np.uint64(0x0001020304050607)
+    shift, one, zero = np.uint64(56), np.uint64(1), np.uint64(0)
+    for j in range(words.size):
+        word = words[j]
+        while word != zero:
+            lowest = word & (~word + one)
+            # moved to the top is the byte that holds the number of the lowest flag
+            neurons[n_listed] = 8 * j + np.int64((lowest * bytes_in_order) >> shift)
+            n_listed += 1
+            word ^= lowest
+    return n_listed
+
+
 @kernel(fastmath={"contract"})
 def step_forward(
     x, constant, alpha, beta, gain, drive, threshold, height, v_reset, v_start, reset, current,
-    loop, loop_indptr, loop_indices, loop_weights, loop_lags, i_syn, fired, starts, neurons, low, high, n_active,
-    active_starts, active,
+    loop, loop_indptr, loop_indices, loop_weights, loop_lags, v, i_syn, taken, fired, words, starts, neurons, margin,
 ):  # fmt: skip
     """All steps of all samples; returns the number of spikes.
 
     x : (n_samples, n_steps, n), inputs on entry, u on return; constant : (n_samples, n), inputs of every step that go
         into x first, or of no rows
-    height : what a spike subtracts; low, high : (n,), potentials between them are `active` (n_active false: no list)
+    height : what a spike subtracts
     loop : (n, n) weights of connections of the population to itself, seen one step later, or (0, 0); loop_* : the same
         as synapses by neuron, with a lag >= 1 each
+    margin : u - threshold of all, or of no samples
+    v, i_syn, taken : (n,) work; fired : flags, as many as are full `words`, beyond n zero
     """
     zero = x.dtype.type(0.0)
     n_steps, n = x.shape[1], x.shape[2]
-    n_spikes, m_active, place = 0, 0, 0
+    n_spikes, place = 0, 0
     starts[0] = 0
-    if n_active:
-        active_starts[0] = 0
     for s in range(x.shape[0]):
-        i_syn[:] = zero
+        for k in range(n):
+            v[k] = v_start[k]
+            i_syn[k] = zero
+            taken[k] = zero
         for t in range(n_steps):
             row = x[s, t]
-            old = x[s, t - 1] if t > 0 else v_start
             if constant.shape[0] > 0:
                 given = constant[s]
                 for k in range(n):
@@ -54,33 +76,44 @@ def step_forward(
                     arrived = row[k]
                     row[k] = gain[k] * i_syn[k]
                     i_syn[k] = alpha[k] * i_syn[k] + arrived
+            # v stays in the nearest cache; reading the row before instead, LLVM would not vectorise the loop
             if reset == NONE:
                 for k in range(n):
-                    row[k] = beta[k] * old[k] + row[k] + drive[k]
+                    u = beta[k] * v[k] + row[k] + drive[k]
+                    row[k] = u
+                    v[k] = u
+                    fired[k] = u > threshold[k]
             elif reset == ZERO:
                 for k in range(n):
-                    v = v_reset[k] if old[k] > threshold[k] else old[k]
-                    row[k] = beta[k] * v + row[k] + drive[k]
+                    u = beta[k] * v[k] + row[k] + drive[k]
+                    back = v_reset[k]
+                    row[k] = u
+                    fires = u > threshold[k]
+                    v[k] = back if fires else u
+                    fired[k] = fires
             elif reset == SUBTRACT:
                 for k in range(n):
-                    v = old[k] - (height[k] if old[k] > threshold[k] else zero)
-                    row[k] = beta[k] * v + row[k] + drive[k]
+                    u = beta[k] * v[k] + row[k] + drive[k]
+                    lower = u - height[k]
+                    row[k] = u
+                    fires = u > threshold[k]
+                    v[k] = lower if fires else u
+                    fired[k] = fires
             else:
                 for k in range(n):
-                    taken = height[k] if old[k] > threshold[k] else zero
-                    row[k] = beta[k] * old[k] + row[k] + drive[k] - taken
-            for k in range(n):
-                fired[k] = row[k] > threshold[k]
+                    u = beta[k] * v[k] + row[k] + drive[k] - taken[k]
+                    amount = height[k]
+                    row[k] = u
+                    v[k] = u
+                    fires = u > threshold[k]
+                    taken[k] = amount if fires else zero
+                    fired[k] = fires
+            if margin.shape[0] > 0:
+                above = margin[s, t]
+                for k in range(n):
+                    above[k] = row[k] - threshold[k]
             before = n_spikes
-            for k in range(n):  # without a branch: the place is overwritten until a neuron has fired
-                neurons[n_spikes] = k
-                n_spikes += fired[k]
-            if n_active:
-                for k in range(n):
-                    fired[k] = (row[k] > low[k]) & (row[k] < high[k])
-                for k in range(n):
-                    active[m_active] = k
-                    m_active += fired[k]
+            n_spikes = list_flags(words, neurons, n_spikes)
             if loop.shape[0] > 0 and t + 1 < n_steps:
                 following = x[s, t + 1]
                 for e in range(before, n_spikes):
@@ -94,8 +127,6 @@ def step_forward(
                             x[s, t + loop_lags[p], loop_indices[p]] += loop_weights[p]
             place += 1
             starts[place] = n_spikes
-            if n_active:
-                active_starts[place] = m_active
     return n_spikes
 
 
@@ -127,7 +158,7 @@ def step_backward(
                 h[:] = zero
                 a[:] = zero
             if loop_transposed.shape[0] > 0 and t + 1 < n_steps and same_window(t, 1, window):
-                add_rows(e[s, t + 1], loop_transposed, out)
+                add_rows(e[s, t + 1], loop_transposed, 0, out)
             if loop_indptr.size > 0:
                 rows = e[s]
                 for j in range(n):
@@ -148,7 +179,7 @@ def step_backward(
                 if reset == ZERO:
                     for k in range(n):
                         g = beta[k] * h[k]
-                        kept = zero if row[k] > threshold[k] else g
+                        kept = zero if row[k] > threshold[k] else g  # the reset cuts what comes from later
                         h[k] = kept + slope[k] * (out[k] + through_reset * g * (v_reset[k] - row[k]))
                 elif reset == SUBTRACT:
                     for k in range(n):
@@ -167,18 +198,19 @@ def step_backward(
                 given = d_u[s, t]
                 for k in range(n):
                     h[k] += given[k]
-            for k in range(n):
-                d_drive[k] += h[k]
             if current == NO_CURRENT:
                 for k in range(n):
                     out[k] = h[k]
+                    d_drive[k] += h[k]
             elif current == EARLY:
                 for k in range(n):
                     a[k] = alpha[k] * a[k] + gain[k] * h[k]
                     out[k] = a[k]
+                    d_drive[k] += h[k]
             else:
                 for k in range(n):
                     out[k] = a[k]
+                    d_drive[k] += h[k]
             if h_record.shape[0] > 0:
                 kept_row = h_record[s, t]
                 for k in range(n):

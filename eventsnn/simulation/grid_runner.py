@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.kernels.grid_projection import scatter_dense, scatter_sparse
+from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
@@ -19,8 +19,6 @@ __all__ = ["GridRunner", "chunk_size"]
 #: What the potentials and derivatives of a chunk may take: about the second-level cache of a core.
 _CHUNK_BYTES = 2**20
 
-_NO_COUNTS = np.empty(0, np.int64)
-
 
 def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -> int:
     """Samples that are stepped together, so that `n_arrays` numbers per neuron and step stay in the cache."""
@@ -29,14 +27,19 @@ def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -
 
 
 class PartBuffers:
-    """What a part keeps of a chunk: potentials u (n_samples, n_steps, n), and its spikes by (sample, step)."""
+    """What a part keeps of a chunk: potentials u (n_samples, n_steps, n), and its spikes by (sample, step).
 
-    def __init__(self, part: GridPart, n_samples: int, n_steps: int, dtype: np.dtype[Any]) -> None:
+    `margin`, u - threshold, is kept for the way back only, and overwritten there.
+    """
+
+    def __init__(self, part: GridPart, n_samples: int, n_steps: int, dtype: np.dtype[Any], keeps_margin: bool) -> None:
         self.u = np.zeros((n_samples, n_steps, part.n), dtype)
+        self.margin = np.zeros((n_samples if keeps_margin and part.can_spike else 0, n_steps, part.n), dtype)
         self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
-        # one more: the kernel writes the next place before it knows whether it is one
-        self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else part.n + 1, np.int64)
-        self.i_syn, self.fired = np.empty(part.n, dtype), np.empty(part.n, np.uint8)
+        self.neurons = np.empty(n_samples * n_steps * part.n if part.can_spike else 0, np.int64)
+        self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
+        self.words = np.zeros(-(-part.n // 8), np.uint64)
+        self.fired = self.words.view(np.uint8)
         self.constant = np.zeros((n_samples, part.n), dtype)
         self.nothing = np.empty((0, part.n), dtype)
 
@@ -49,9 +52,9 @@ class GridRunner:
     buffers : by number of the part; views of a chunk are given by `u`, `events`
     """
 
-    def __init__(self, grid: GridNetwork, n_samples: int, n_steps: int) -> None:
+    def __init__(self, grid: GridNetwork, n_samples: int, n_steps: int, *, keeps_margin: bool = False) -> None:
         self.grid, self.n_samples, self.n_steps = grid, n_samples, n_steps
-        self.buffers = [PartBuffers(part, n_samples, n_steps, grid.dtype) for part in grid.parts]
+        self.buffers = [PartBuffers(part, n_samples, n_steps, grid.dtype, keeps_margin) for part in grid.parts]
         self._place = {name: (k, first, n) for k, part in enumerate(grid.parts) for name, first, n in part.populations}
         self._found: dict[str, GridEvents] = {}
 
@@ -103,8 +106,8 @@ class GridRunner:
         step_forward(
             u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
             rule.v_start, rule.reset, rule.current, loop.dense, loop.indptr, loop.indices, loop.weights, loop.lags,
-            buffers.i_syn, buffers.fired, starts, buffers.neurons, rule.threshold, rule.threshold, False,
-            _NO_COUNTS, _NO_COUNTS,
+            buffers.v, buffers.i_syn, buffers.taken, buffers.fired, buffers.words, starts, buffers.neurons,
+            buffers.margin[: u.shape[0]],
         )  # fmt: skip
 
     def _events_of(self, buffers: PartBuffers, first: int, n: int, part: GridPart, n_samples: int) -> GridEvents:
@@ -157,6 +160,11 @@ def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_sample
                     "it out, or give the current step by step"
                 )
             if k not in found:
-                found[k] = np.zeros((n_samples, 1, part.n), grid.dtype)
-            scatter(events, projection, found[k])
-    return {k: drive[:, 0] for k, drive in found.items()}
+                found[k] = np.zeros((n_samples, part.n), grid.dtype)
+            if projection.is_dense:
+                constant_dense(
+                    events.starts, events.neurons, events.values, projection.weight, projection.first, found[k]
+                )
+            else:
+                scatter(events, projection, found[k][:, None])
+    return found
