@@ -32,6 +32,7 @@ from eventsnn.spikes import Spikes, concatenate
 from eventsnn.surrogates import (
     Arctan,
     Boxcar,
+    CustomSurrogate,
     Exponential,
     FastSigmoid,
     Gaussian,
@@ -96,6 +97,7 @@ __all__ = [
     "CosineDecay",
     "CurrentLIF",
     "Currents",
+    "CustomSurrogate",
     "DataError",
     "Dense",
     "EventSNNError",

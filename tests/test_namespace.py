@@ -25,6 +25,7 @@ PUBLIC = [
     "CosineDecay",
     "CurrentLIF",
     "Currents",
+    "CustomSurrogate",
     "DataError",
     "Dense",
     "EventSNNError",

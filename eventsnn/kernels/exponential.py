@@ -54,8 +54,8 @@ _LN2_HIGH_SINGLE = np.float32(0.693359375)  # ln 2 to 9 bits: a whole number bel
 _LN2_LOW_SINGLE = np.float32(-2.12194440e-4)
 _ROUND_SINGLE = np.float32(12582912.0)  # 1.5 * 2^23
 _BIAS_SINGLE = np.int32(127 << 23)
-_TERMS_SINGLE = tuple(np.float32(1.0 / math.factorial(k)) for k in range(7, 0, -1))
-_TERMS = tuple(1.0 / math.factorial(k) for k in range(13, 0, -1))
+_TERMS_SINGLE = tuple(np.float32(1.0 / math.factorial(k)) for k in range(7, 1, -1))
+_TERMS = tuple(1.0 / math.factorial(k) for k in range(13, 1, -1))
 _ONE_SINGLE, _ZERO_SINGLE = np.float32(1.0), np.float32(0.0)
 _LOWEST_SINGLE, _LOWEST = np.float32(87.0), 708.0  # where exp(-z) is about to leave the normal numbers
 
@@ -68,9 +68,9 @@ def _decay_single(z):
     m -= _ROUND_SINGLE
     r = (-near - m * _LN2_HIGH_SINGLE) - m * _LN2_LOW_SINGLE
     series = _TERMS_SINGLE[0]
-    for k in range(1, 7):
+    for k in range(1, 6):
         series = series * r + _TERMS_SINGLE[k]
-    return _ZERO_SINGLE if z > _LOWEST_SINGLE else power * (_ONE_SINGLE + r * series)
+    return _ZERO_SINGLE if z > _LOWEST_SINGLE else power * (_ONE_SINGLE + (r + r * r * series))
 
 
 @kernel(fastmath={"contract"}, inline=True)
@@ -81,9 +81,9 @@ def _decay_double(z):
     m -= _ROUND
     r = (-near - m * _LN2_HIGH) - m * _LN2_LOW
     series = _TERMS[0]
-    for k in range(1, 13):
+    for k in range(1, 12):
         series = series * r + _TERMS[k]
-    return 0.0 if z > _LOWEST else power * (1.0 + r * series)
+    return 0.0 if z > _LOWEST else power * (1.0 + (r + r * r * series))
 
 
 def exp_decay(z):

@@ -35,11 +35,21 @@ Value = TypeVar("Value")
 
 @overload
 def kernel(
-    function: Callable[..., Value], *, fastmath: Set[str] = ..., allocates: bool = ..., inline: bool = ...
+    function: Callable[..., Value],
+    *,
+    fastmath: Set[str] = ...,
+    allocates: bool = ...,
+    inline: bool = ...,
+    keep: bool = ...,
 ) -> Callable[..., Value]: ...
 @overload
 def kernel(
-    function: None = None, *, fastmath: Set[str] = ..., allocates: bool = ..., inline: bool = ...
+    function: None = None,
+    *,
+    fastmath: Set[str] = ...,
+    allocates: bool = ...,
+    inline: bool = ...,
+    keep: bool = ...,
 ) -> Callable[..., Any]: ...
 def kernel(
     function: Callable[..., Any] | None = None,
@@ -47,6 +57,7 @@ def kernel(
     fastmath: Set[str] = frozenset(),
     allocates: bool = False,
     inline: bool = False,
+    keep: bool = True,
 ) -> Any:
     """Compile a function on its first call: nopython, without the GIL, division as in NumPy, kept on disk.
 
@@ -56,7 +67,8 @@ def kernel(
     `allocates` is for the few that make or return arrays. All others are compiled without numba's reference counts:
     the arrays belong to the caller, and counting them atomically in every call cost a tenth of the forward pass.
     `inline` makes LLVM inline every call: an array is handed over as seven words or more, so a call with thirty of them
-    costs a hundred nanoseconds.
+    costs a hundred nanoseconds. `keep=False` is for functions of the user: what they call and the constants they were
+    compiled with lie in files that the stamp does not know, so they are compiled anew in every process.
 
     Notes
     -----
@@ -65,13 +77,13 @@ def kernel(
     caching, with the weakness described above.
     """
     if function is None:
-        return functools.partial(kernel, fastmath=fastmath, allocates=allocates, inline=inline)
+        return functools.partial(kernel, fastmath=fastmath, allocates=allocates, inline=inline, keep=keep)
     # numba copies a set, but takes any other value for "all flags": False is its own default
     options: Any = {} if allocates or not CAN_LEAVE_OUT_COUNTS else {"_nrt": False}
     if inline:
         options["forceinline"] = True
     compiled = numba.njit(nogil=True, error_model="numpy", fastmath=set(fastmath) or False, **options)(function)
-    if hasattr(compiled, "enable_caching"):
+    if keep and hasattr(compiled, "enable_caching"):
         _keep_on_disk(compiled)
     return compiled
 

@@ -149,9 +149,13 @@ def apply_exponential(values, scale, slope):
 
 @kernel(inline=True, fastmath={"contract"})
 def multi_gaussian(x, height, rate, shift, side_height, side_rate):
-    """A Gaussian at 0 minus one at shift and one at -shift; all as in `gaussian`."""
-    sides = gaussian(x - shift, side_height, side_rate) + gaussian(x + shift, side_height, side_rate)
-    return gaussian(x, height, rate) - sides
+    """A Gaussian at 0 minus one at shift and one at -shift; all as in `gaussian`.
+
+    In |x|, so that it is even to the last bit: a contracted sum of two products is rounded by their order.
+    """
+    y = abs(x)
+    sides = gaussian(y - shift, side_height, side_rate) + gaussian(y + shift, side_height, side_rate)
+    return gaussian(y, height, rate) - sides
 
 
 @kernel(fastmath={"contract"})

@@ -1,4 +1,4 @@
-"""Pictures of training, weights, spikes and voltages; every function returns a matplotlib `Figure`.
+"""Pictures of training, weights, spikes, voltages and surrogates; every function returns a matplotlib `Figure`.
 
 The functions draw on figures of their own (no pyplot, no global state, no window), so they work headless and in
 threads. With `path` the picture is also written, atomically. matplotlib is imported on first use of a name.
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from eventsnn.plotting.history import plot_history
     from eventsnn.plotting.report import write_report
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
+    from eventsnn.plotting.surrogates import plot_surrogates
     from eventsnn.plotting.traces import plot_traces
     from eventsnn.plotting.weights import (
         plot_delay_histograms,
@@ -39,6 +40,7 @@ __all__ = [
     "plot_raster",
     "plot_receptive_fields",
     "plot_sorted_output_times",
+    "plot_surrogates",
     "plot_traces",
     "plot_weight_histograms",
     "plot_weight_matrices",
@@ -57,6 +59,7 @@ _HOMES = {
     "plot_raster": "spikes",
     "plot_receptive_fields": "weights",
     "plot_sorted_output_times": "spikes",
+    "plot_surrogates": "surrogates",
     "plot_traces": "traces",
     "plot_weight_histograms": "weights",
     "plot_weight_matrices": "weights",

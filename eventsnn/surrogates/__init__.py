@@ -16,9 +16,11 @@ in their docstring, and the following in common:
 """
 
 from eventsnn.surrogates.base import Surrogate
+from eventsnn.surrogates.custom import CustomSurrogate
 from eventsnn.surrogates.lookup import surrogate_of
 from eventsnn.surrogates.piecewise import Boxcar, ReLUDerivative, SpikeAsGradient, StraightThrough, Triangular
 from eventsnn.surrogates.smooth import Arctan, Exponential, FastSigmoid, Gaussian, MultiGaussian, Sigmoid
 
-__all__ = ["Arctan", "Boxcar", "Exponential", "FastSigmoid", "Gaussian", "MultiGaussian", "ReLUDerivative"]
-__all__ += ["Sigmoid", "SpikeAsGradient", "StraightThrough", "Surrogate", "Triangular", "surrogate_of"]
+__all__ = ["Arctan", "Boxcar", "CustomSurrogate", "Exponential", "FastSigmoid", "Gaussian", "MultiGaussian"]
+__all__ += ["ReLUDerivative", "Sigmoid", "SpikeAsGradient", "StraightThrough", "Surrogate", "Triangular"]
+__all__ += ["surrogate_of"]

@@ -30,7 +30,7 @@ def kernels() -> Any:
 class Surrogate(ABC):
     """Base of the surrogate derivatives; its children are frozen dataclasses."""
 
-    name: ClassVar[str]
+    name: str
     _may_be_zero: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
@@ -96,9 +96,9 @@ class Surrogate(ABC):
 
         Notes
         -----
-        float32 is computed in float32, with an error of a few units in the last place of the largest term; that of the
-        exponential functions is relative to (1 + the exponent). What is below exp(-87) (float32) or exp(-708)
-        (float64) times the height is 0.
+        float32 is computed in float32, with an error of a few units in the last place of the largest term; a term with
+        an exponential exp(-z) has (1 + z) times that. An exponential below exp(-87) (float32) or exp(-708) (float64)
+        counts as 0.
         """
         if (
             x.dtype not in _TYPES

@@ -194,6 +194,16 @@ def test_kernel_leaves_out_reference_counts_unless_it_allocates():
         jit.kernel(sum_of_all)(np.ones(3))
 
 
+@needs_jit
+def test_kernel_that_is_not_kept_leaves_nothing_on_disk(package):
+    (package / "kernels" / "caller.py").write_text(CALLER.replace("@kernel", "@kernel(keep=False)"))
+    assert run(package) == ["2.5", "0"]
+    kept = [path.name for path in (package.parent / "cache").rglob("*.nbi")]
+    assert len(kept) == 1  # the callee's
+    assert kept[0].startswith("callee.scaled")
+    assert run(package) == ["2.5", "0"]
+
+
 def test_kernel_is_the_function_itself_without_jit(package):
     program = "from eventsnn.kernels.caller import caller\nprint(caller(1.0), type(caller).__name__)"
     assert run(package, program, NUMBA_DISABLE_JIT="1") == ["2.5", "function"]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from eventsnn import Spikes
+from eventsnn import Spikes, surrogate_of
 from eventsnn import plotting as p
 from tests.plotting.fake import make_graph_result, make_network, simulate
 
@@ -71,6 +71,8 @@ PICTURES = {
     "intervals": lambda: p.plot_intervals(make_graph_result(), "exc", 1),
     "intervals_long": lambda: p.plot_intervals(make_graph_result(), "drive", title="drive", unit="s"),
     "intervals_none": lambda: p.plot_intervals(make_graph_result(), "out"),
+    "surrogates": lambda: p.plot_surrogates(title="surrogate derivatives"),
+    "surrogates_1": lambda: p.plot_surrogates([surrogate_of("arctan")], x_range=(-100.0, 3.0), relative=True),
     "map": lambda: p.plot_yin_yang_map(plane(2), RNG.uniform(0.2, 0.8, (300, 2)), labels(3)),
     "output_times": lambda: p.plot_yin_yang_output_times(plane(2)),
     "hidden_times": lambda: p.plot_yin_yang_hidden_times(plane(120)),
