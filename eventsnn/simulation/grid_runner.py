@@ -16,8 +16,8 @@ from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjecti
 
 __all__ = ["GridRunner", "chunk_size"]
 
-#: What the potentials and derivatives of a chunk may take: about the second-level cache of a core.
-_CHUNK_BYTES = 2**20
+#: What the potentials and derivatives of a chunk may take: a few of the second-level caches of a core.
+_CHUNK_BYTES = 2**22
 
 
 def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -> int:
