@@ -14,7 +14,7 @@ from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense, Sparse
 from eventsnn.currents import Currents
 from eventsnn.decoding import decode_first_spike, decode_max_membrane, decode_rate
-from eventsnn.encoding import encode_latency
+from eventsnn.encoding import encode_delta, encode_latency, encode_latency_rc, encode_latency_steps, encode_rate
 from eventsnn.errors import (
     CheckpointError,
     ConfigError,
@@ -158,7 +158,11 @@ __all__ = [
     "decode_first_spike",
     "decode_max_membrane",
     "decode_rate",
+    "encode_delta",
     "encode_latency",
+    "encode_latency_rc",
+    "encode_latency_steps",
+    "encode_rate",
     "eventprop",
     "given_spikes",
     "loss_and_grad",

@@ -12,7 +12,7 @@ from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense
 from eventsnn.currents import Currents
 from eventsnn.datasets import Dataset, load_mnist
-from eventsnn.encoding import encode_latency
+from eventsnn.encoding import encode_latency_steps
 from eventsnn.experiments.build_shared import (
     build_optimizer,
     build_schedule,
@@ -44,8 +44,8 @@ def build_dataset(config: ClockedConfig) -> Dataset:
     options = dataset.model_dump(exclude={"name", "encoding"})
     encode: Any = Currents
     if dataset.encoding.name == "latency":
-        window = network.n_steps * network.dt
-        encode = partial(encode_latency, t_early=0.0, t_late=window, threshold=dataset.encoding.threshold)
+        threshold = dataset.encoding.threshold
+        encode = partial(encode_latency_steps, n_steps=network.n_steps, dt=network.dt, threshold=threshold)
     return load_mnist(28 if dataset.name == "mnist" else 16, encode=encode, **options)
 
 

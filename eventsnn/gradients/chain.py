@@ -68,6 +68,16 @@ def require_loss_fits(where: str, name: str, neuron: CurrentBased, loss: Any) ->
         )
 
 
+def require_time_loss(where: str, loss: Any) -> None:
+    """Raise unless first-spike gradients can take the loss."""
+    if target_of(loss) != "times":
+        raise ValidationError(
+            f"{where}.loss: first-spike gradients need a loss on first spike times, got {loss!r}; for others use "
+            "EventProp, loss_and_grad(..., method='eventprop') or Trainer(network.as_network(), ...), or a time grid, "
+            "clock=Clock(...)"
+        )
+
+
 class ChainGradient:
     """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side.
 

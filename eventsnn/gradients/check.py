@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import VoltageLoss
+from eventsnn.gradients.chain import VoltageLoss, require_time_loss
 from eventsnn.gradients.differences import (
     FLOAT64_TOLERANCE,
     INPUT_TIMES,
@@ -211,6 +211,7 @@ def check_gradients(
     if t_max != math.inf or output is not None:
         raise ValidationError("check_gradients: t_max and output are for method='eventprop'")
     require_first_spike(network)
+    require_time_loss("check_gradients", loss)
     assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
     labels = check_targets(network.n_outputs, spikes.n_samples, targets)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.clock import Clock
-from eventsnn.decoding import decode_first_spike
+from eventsnn.decoding import busiest, decode_first_spike
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import target_of
 from eventsnn.graph import Network
@@ -82,8 +82,7 @@ class GridOutputs:
             chosen: NDArray[np.int64] = self.u.max(axis=1).argmax(axis=1)
             return chosen
         if self.clock.decode == "rate":
-            counts = self.counts()
-            return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
+            return busiest(self.counts())
         first = np.full((self.u.shape[0], self.u.shape[2]), np.inf)
         first_steps(self.events.starts, self.events.neurons, self.u.shape[1], first)
         return decode_first_spike(first)

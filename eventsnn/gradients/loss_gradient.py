@@ -12,6 +12,7 @@ from eventsnn._validation import index_array, number
 from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import ValidationError
+from eventsnn.gradients.chain import require_time_loss
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.grid_outputs import output_of, require_grid_loss
@@ -128,6 +129,7 @@ def loss_and_grad(
     if t_max != np.inf or output is not None or min_slope != 0.0:
         raise ValidationError("loss_and_grad: t_max, output and min_slope are for method='eventprop'")
     require_first_spike(network)
+    require_time_loss("loss_and_grad", loss)
     assert isinstance(network, Sequential)  # it is required
     check_inputs(network, spikes)
     labels = check_targets(network.n_outputs, spikes.n_samples, targets)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, target_of
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, require_time_loss, target_of
 from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
@@ -243,6 +243,7 @@ def model_of(
             )
         if t_max == np.inf and all(layer.fires_once for layer in network.layers):
             require_first_spike(network)
+            require_time_loss("Trainer", loss)
             return FirstSpikeModel(network, loss, t_max)
         require_chain(network, loss)
         return _ChainModel(network, loss, t_max)

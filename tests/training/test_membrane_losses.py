@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 from mpmath import mp, mpf, workdps
 
-from eventsnn import LIF, Dense, MembraneCrossEntropy, Sequential, SpikeRateCrossEntropy, Trainer, ValidationError
+from eventsnn import (
+    LIF,
+    Dense,
+    MaxVoltageCrossEntropy,
+    MembraneCrossEntropy,
+    Sequential,
+    SpikeCountMSE,
+    SpikeRateCrossEntropy,
+    Spikes,
+    Trainer,
+    ValidationError,
+    loss_and_grad,
+)
 from eventsnn.training.optimizers import Adam
 
 LOSSES = [MembraneCrossEntropy(), MembraneCrossEntropy(scale=2.5)]
@@ -154,3 +166,17 @@ def test_without_a_clock_the_trainer_refuses(loss):
     network = Sequential([Dense(np.ones((2, 2))), LIF(tau_mem=2.0, tau_syn=1.0)])
     with pytest.raises(ValidationError, match="looks at the steps of a time grid"):
         Trainer(network, loss, Adam(0.1), t_max=1.0, seed=0)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [MembraneCrossEntropy(), SpikeRateCrossEntropy(), SpikeCountMSE(2, 1), MaxVoltageCrossEntropy()],
+    ids=repr,
+)
+def test_first_spike_gradients_refuse(loss):
+    network = Sequential([Dense(np.ones((2, 2))), LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)])
+    with pytest.raises(ValidationError, match="Trainer.loss: first-spike gradients need a loss on first spike times"):
+        Trainer(network, loss, Adam(0.1), seed=0)
+    spikes = Spikes([0], [0], [0.1], n_samples=1, n_neurons=2)
+    with pytest.raises(ValidationError, match="loss_and_grad.loss: first-spike gradients need a loss on first spike"):
+        loss_and_grad(network, spikes, [0], loss)
