@@ -11,6 +11,7 @@ from eventsnn import (
     IF,
     LI,
     LIF,
+    BinningWarning,
     CurrentLIF,
     Currents,
     Dense,
@@ -25,7 +26,6 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
-from eventsnn.simulation.grid_inputs import BinningWarning
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, KINDS, RESETS, WIRINGS, random_case
 

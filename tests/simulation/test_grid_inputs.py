@@ -9,6 +9,7 @@ import pytest
 
 from eventsnn import (
     LIF,
+    BinningWarning,
     CurrentLIF,
     Currents,
     Dense,
@@ -20,7 +21,6 @@ from eventsnn import (
     simulate,
     simulate_clocked,
 )
-from eventsnn.simulation.grid_inputs import BinningWarning
 
 # -- binning -----------------------------------------------------------------------------------------------------------
 
