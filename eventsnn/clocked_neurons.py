@@ -168,7 +168,7 @@ class Leaky(StepNeuron):
     Examples
     --------
     >>> from eventsnn import Leaky
-    >>> Leaky.from_tau(20e-3, dt=1e-3).beta.round(4), Leaky(beta=0.95)
+    >>> round(Leaky.from_tau(20e-3, dt=1e-3).beta, 4), Leaky(beta=0.95)
     (0.9512, Leaky(beta=0.95))
     """
 
