@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn._neuron import Neuron, require
+from eventsnn._neuron import Neuron, parameter, require
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 
@@ -168,7 +168,7 @@ class Leaky(StepNeuron):
     Examples
     --------
     >>> from eventsnn import Leaky
-    >>> Leaky.from_tau(20e-3, dt=1e-3).beta.round(4), Leaky(beta=0.95)
+    >>> round(Leaky.from_tau(20e-3, dt=1e-3).beta, 4), Leaky(beta=0.95)
     (0.9512, Leaky(beta=0.95))
     """
 
@@ -182,8 +182,8 @@ class Leaky(StepNeuron):
     def from_tau(cls, tau_mem: Any, *, dt: float, decay: Decay = "exponential", **others: Any) -> Leaky:
         """The unit with beta = exp(-dt/tau_mem), or 1 - dt/tau_mem by Euler's rule; `others` as for `Leaky`."""
         dt = number("Leaky.from_tau.dt", dt, above=0)
-        tau = np.asarray(tau_mem, dtype=np.float64)
-        require("Leaky.from_tau.tau_mem", tau, tau > 0, "must be > 0")
+        tau = parameter("Leaky.from_tau.tau_mem", tau_mem)
+        require("Leaky.from_tau.tau_mem", tau, np.asarray(tau) > 0, "must be > 0")
         return cls(decay_factor("Leaky.from_tau.tau_mem", tau, dt, decay), **others)
 
     def factors(self, dt: float) -> dict[str, Any]:

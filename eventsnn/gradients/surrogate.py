@@ -211,6 +211,9 @@ class ClockedGradient:
         if part.can_spike:
             flat = sigma.reshape(-1)
             self.clock.surrogate.apply(flat, flat)
+            never = rule.never_fires
+            if never.any():  # a surrogate need not vanish far below the threshold
+                sigma[:, :, never] = 0
         given = np.zeros((0, u.shape[1], part.n), u.dtype)
         for name, first, n in part.populations:
             if name == self.output and d_u is not None:

@@ -12,15 +12,15 @@ from eventsnn.kernels.jit import kernel
 
 
 @kernel
-def bin_events(offsets, times, per_time, n_steps, starts):
-    """starts of events that are ordered by (sample, time), none beyond the last step; t is in step rint(t per_time)."""
+def bin_events(offsets, times, dt, n_steps, starts):
+    """starts of events that are ordered by (sample, time), none beyond the last step; t is in step rint(t/dt)."""
     place = 0
     starts[0] = offsets[0]
     for s in range(offsets.size - 1):
         e = offsets[s]
         for t in range(n_steps):
             while e < offsets[s + 1]:
-                if np.rint(times[e] * per_time) > t:
+                if np.rint(times[e] / dt) > t:
                     break
                 e += 1
             place += 1
@@ -28,7 +28,7 @@ def bin_events(offsets, times, per_time, n_steps, starts):
 
 
 @kernel
-def inspect_binning(offsets, neurons, times, per_time, n_steps, seen):
+def inspect_binning(offsets, neurons, times, dt, n_steps, seen):
     """What `bin_events` will do.
 
     Returns the first event beyond the last step or -1, the number of events moved by more than 1e-6 of a step, the
@@ -38,7 +38,7 @@ def inspect_binning(offsets, neurons, times, per_time, n_steps, seen):
     n_moved, n_shared, largest = 0, 0, 0.0
     for s in range(offsets.size - 1):
         for e in range(offsets[s], offsets[s + 1]):
-            exact = times[e] * per_time
+            exact = times[e] / dt
             step = np.rint(exact)
             if step >= n_steps:
                 return e, n_moved, largest, n_shared

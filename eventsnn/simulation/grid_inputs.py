@@ -90,7 +90,7 @@ def binned_events(
 ) -> GridEvents:  # fmt: skip
     """Spikes, ordered by (sample, time), on the grid."""
     starts = np.empty((offsets.size - 1) * n_steps + 1, np.int64)
-    bin_events(offsets, times, 1.0 / dt, n_steps, starts)
+    bin_events(offsets, times, dt, n_steps, starts)
     return GridEvents(starts, neurons, np.empty(0, dtype))
 
 
@@ -109,7 +109,7 @@ def events_of_currents(values: NDArray[np.floating], n_steps: int, dtype: Any) -
 def require_on_grid(where: str, spikes: Spikes, dt: float, n_steps: int) -> None:
     """Warn of what the grid changes, raise for events beyond it."""
     beyond, n_moved, largest, n_shared = inspect_binning(
-        spikes.offsets, spikes.neurons, spikes.times, 1.0 / dt, n_steps, np.full(spikes.n_neurons, -1, np.int64)
+        spikes.offsets, spikes.neurons, spikes.times, dt, n_steps, np.full(spikes.n_neurons, -1, np.int64)
     )
     if beyond >= 0:
         raise ValidationError(
@@ -199,6 +199,8 @@ def checked_inputs(where: str, network: Network, inputs: Any, dt: float) -> dict
                 f"{where}: input {name!r} must be Spikes, Currents, or a sparse.COO of shape (n_samples, n_neurons, "
                 f"n_steps), got {type(given).__name__} of shape {getattr(given, 'shape', None)}"
             )
+        if given.shape[2] == 0:
+            raise ValidationError(f"{where}: input {name!r}: needs at least one step, got shape {given.shape}")
         if given.fill_value != 0:
             raise ValidationError(f"{where}: input {name!r}: fill_value must be 0, got {given.fill_value}")
     sizes = {name: given.n_samples if isinstance(given, (Spikes, Currents)) else given.shape[0]

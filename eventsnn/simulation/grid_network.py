@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn._validation import number
 from eventsnn.clocked_neurons import StepNeuron, StepRule
 from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
@@ -39,6 +40,12 @@ class GridRule:
     v_start: Floats
     reset: int
     current: int
+
+    @property
+    def never_fires(self) -> NDArray[np.bool_]:
+        """Neurons whose threshold is inf, shape (n,)."""
+        found: NDArray[np.bool_] = self.threshold == self.threshold.dtype.type(_NEVER)
+        return found
 
 
 @dataclass
@@ -101,7 +108,7 @@ class GridNetwork:
 
     def __init__(self, network: Sequential | Network, dt: float) -> None:
         graph = network.as_network() if isinstance(network, Sequential) else network
-        self.graph, self.dt = graph, dt
+        self.graph, self.dt = graph, number("simulate_clocked: dt", dt, above=0)
         dtypes = {projection.connection.dtype for projection in graph.projections}
         if len(dtypes) > 1:
             raise ValidationError("simulate_clocked: connections must be all float32 or all float64; see astype")

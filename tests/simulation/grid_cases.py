@@ -134,18 +134,19 @@ def random_case(
     dtype=np.float64,
     readout="same",
     delays=True,
+    kind_b=None,
 ):
     """Inputs `x` and `y` onto `a`, then `b` and the readout `out`; `wiring` says what else.
 
     "layers": delays of whole projections; "recurrent": `a` and `b` each to itself; "loop": `a` and `b` to each other
     and to itself, with a delay per synapse; "sparse": `Sparse` with a delay per synapse, axonal and dendritic delays,
-    two projections between the same two.
+    two projections between the same two. `kind_b`: of `b`, if it differs; `readout` "fires": `out` fires, too.
     """
     rng = np.random.default_rng([seed, KINDS.index(kind), WIRINGS.index(wiring)])
     sizes = {"x": 12, "y": 5, "a": 9, "b": 6, "out": 4}
     neurons = {
         "a": neuron_pair(kind, 9, rng, reset=reset, shared=shared),
-        "b": neuron_pair(kind, 6, rng, reset=reset, shared=shared),
+        "b": neuron_pair(kind_b or kind, 6, rng, reset=reset, shared=shared),
         "out": neuron_pair("li" if kind == "lif" else kind, 4, rng, reset=reset, shared=shared, reads_out=True)
         if readout == "same"
         else neuron_pair(kind, 4, rng, reset=reset, shared=shared),

@@ -11,6 +11,7 @@ from eventsnn import (
     IF,
     LI,
     LIF,
+    BinningWarning,
     CurrentLIF,
     Currents,
     Dense,
@@ -25,7 +26,6 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
-from eventsnn.simulation.grid_inputs import BinningWarning
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, KINDS, RESETS, WIRINGS, random_case
 
@@ -71,6 +71,14 @@ def test_simulate_clocked_takes_shared_parameters(kind, wiring):
     case = random_case(2, kind, wiring, shared=True, delays=False, readout="fires", n_steps=20)
     expected = case.run()
     assert expected.counts("out").sum() > 0
+    assert_same(run_case(case), expected, case)
+
+
+@pytest.mark.parametrize(("kind", "kind_b"), [("leaky", "synaptic"), ("current_lif", "if")])
+def test_populations_of_a_loop_may_differ(kind, kind_b):
+    case = random_case(13, kind, "loop", kind_b=kind_b)
+    expected = case.run()
+    assert all(expected.counts(name).sum() > 2 for name in ("a", "b"))
     assert_same(run_case(case), expected, case)
 
 
@@ -196,6 +204,13 @@ def test_samples_do_not_depend_on_each_other():
         for key in ("samples", "neurons", "times"):
             np.testing.assert_array_equal(getattr(part.spikes[name], key), getattr(chosen, key))
         np.testing.assert_array_equal(part.v(name, 5), whole.v(name, int(order[5])))
+
+
+@pytest.mark.parametrize(("n_samples", "n_steps"), [(1, 1), (1, 2), (2, 1)])
+def test_a_single_step_or_sample(n_samples, n_steps):
+    for wiring in WIRINGS:
+        case = random_case(14, "synaptic", wiring, n_samples=n_samples, n_steps=n_steps)
+        assert_same(run_case(case), case.run(), case)
 
 
 def test_the_network_is_not_changed():

@@ -9,6 +9,7 @@ import pytest
 
 from eventsnn import (
     LIF,
+    BinningWarning,
     CurrentLIF,
     Currents,
     Dense,
@@ -20,7 +21,6 @@ from eventsnn import (
     simulate,
     simulate_clocked,
 )
-from eventsnn.simulation.grid_inputs import BinningWarning
 
 # -- binning -----------------------------------------------------------------------------------------------------------
 
@@ -95,6 +95,14 @@ def test_simulate_clocked_refuses(given, options, message):
         simulate_clocked(_relay(), given, **options)
 
 
+def test_halves_of_a_step_go_to_the_even_one_at_any_dt():
+    times = (np.arange(60) + 0.5) * 0.1
+    counts = np.bincount(np.rint(times / 0.1).astype(int), minlength=62)
+    with pytest.warns(BinningWarning):
+        result = simulate_clocked(_one(Leaky(0.0, np.inf)), _spikes(times), dt=0.1, n_steps=62)
+    np.testing.assert_array_equal(result.v("output").ravel(), counts)
+
+
 def test_simulate_clocked_refuses_a_grid_longer_or_shorter_than_n_steps():
     for n_steps in (3, 5):
         with pytest.raises(ValidationError, match=f"n_steps={n_steps}, but input 'input' has 4 steps"):
@@ -114,6 +122,13 @@ def test_simulate_clocked_refuses_coordinates_that_are_no_integers():
     coo.coords = coo.coords.astype(float) + 0.5
     with pytest.raises(ValidationError, match="input 'input': coordinates must be integers"):
         simulate_clocked(_relay(), coo)
+
+
+def test_simulate_clocked_refuses_a_grid_without_steps():
+    import sparse
+
+    with pytest.raises(ValidationError, match="input 'input': needs at least one step"):
+        simulate_clocked(_relay(), sparse.COO.from_numpy(np.zeros((1, 1, 0))))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -156,9 +171,8 @@ def test_simulate_refuses_units_of_the_grid():
         simulate(_one(Leaky(0.5)), _spikes([1.0]))
 
 
-@pytest.mark.parametrize("neuron", [Leaky(1.0, reset="none"), Leaky(1.0, reset="zero", reset_at="same_step")])
-def test_a_potential_that_is_not_finite_is_an_error_with_its_place(neuron):
-    network = Sequential([Dense([[1e308, 1.0]]), neuron])
+def test_a_potential_that_is_not_finite_is_an_error_with_its_place():
+    network = Sequential([Dense([[1e308, 1.0]]), Leaky(1.0, reset="none")])
     currents = np.zeros((2, 1, 5))
     currents[1, 0, 1:3] = 1e3
     with pytest.raises(SimulationError, match="neuron 0 of 'output' in sample 1"):
