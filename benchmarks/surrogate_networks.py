@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import numpy as np
 from common import Peer, arguments, finish, medians, print_machine, print_table, significant
 from common_worker import peak_mib, serve
+from eventsnn.surrogates import Arctan, ReLUDerivative
 
 from eventsnn import (
     Adam,
@@ -36,7 +37,6 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
-from eventsnn.surrogates import Arctan, ReLUDerivative
 
 #: samples in the file for the peer; of one measurement, ours and the peer's; of the comparison of gradients
 N_FILE, N_OWN, N_PEER, N_GRADIENTS = 4096, 5120, 512, 64
@@ -80,7 +80,7 @@ class Experiment(ABC):
         """The arrays with the present parameters of a trainer."""
         found = dict(arrays)
         for k, layer in enumerate(trainer.network.layers):
-            found[f"weight{k}"] = np.array(layer.weight, np.float32)
+            found[f"weight{k}"] = np.array(trainer.network.weights[k], np.float32)
             if f"bias{k}" in found:
                 found[f"bias{k}"] = np.array(layer.neuron.bias, np.float32)
         return found
