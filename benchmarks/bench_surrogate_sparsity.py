@@ -158,8 +158,8 @@ def draw(path, series) -> None:
             label = f"{label}: {start:.0f} µs + {1e3 * slope:.2f} ns per event"
             ax.plot(n_events / 1e3, us, "o", color=f"C{color}", markersize=4, label=label)
         ax.set(title=title, xlabel="synaptic events per sample (thousands)")
-        ax.set_ylim(bottom=0)
         ax.legend(fontsize="small", loc="upper left")
+    axes[0].set_ylim(0, 1.4 * axes[0].get_ylim()[1])  # room for the legends
     axes[0].set_ylabel("time per sample (µs)")
     figure.suptitle(f"784-{N_HIDDEN}-10 and 784-{N_HIDDEN}-128, {N_STEPS} steps, float32, one thread")
     figure.savefig(path, dpi=150)
