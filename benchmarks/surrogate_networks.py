@@ -19,16 +19,17 @@ from types import SimpleNamespace
 import numpy as np
 from common import Peer, arguments, finish, medians, print_machine, print_table, significant
 from common_worker import peak_mib, serve
-from eventsnn.surrogates import Arctan, ReLUDerivative
 
 from eventsnn import (
     Adam,
+    Arctan,
     Clock,
     CurrentLIF,
     Currents,
     Dense,
     Leaky,
     MembraneCrossEntropy,
+    ReLUDerivative,
     Sequential,
     SpikeCountMSE,
     Spikes,
