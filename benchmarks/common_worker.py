@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ def peak_mib(work: Callable[[], object]) -> float:
     marks = Path("/proc/self/clear_refs")
     if not marks.exists():
         return float("nan")
+    gc.collect()
     marks.write_text("5")
     before = _status_kib("VmRSS")
     work()

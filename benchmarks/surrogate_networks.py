@@ -22,12 +22,14 @@ from common_worker import peak_mib, serve
 
 from eventsnn import (
     Adam,
+    Arctan,
     Clock,
     CurrentLIF,
     Currents,
     Dense,
     Leaky,
     MembraneCrossEntropy,
+    ReLUDerivative,
     Sequential,
     SpikeCountMSE,
     Spikes,
@@ -36,7 +38,6 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
-from eventsnn.surrogates import Arctan, ReLUDerivative
 
 #: samples in the file for the peer; of one measurement, ours and the peer's; of the comparison of gradients
 N_FILE, N_OWN, N_PEER, N_GRADIENTS = 4096, 5120, 512, 64
@@ -80,7 +81,7 @@ class Experiment(ABC):
         """The arrays with the present parameters of a trainer."""
         found = dict(arrays)
         for k, layer in enumerate(trainer.network.layers):
-            found[f"weight{k}"] = np.array(layer.weight, np.float32)
+            found[f"weight{k}"] = np.array(trainer.network.weights[k], np.float32)
             if f"bias{k}" in found:
                 found[f"bias{k}"] = np.array(layer.neuron.bias, np.float32)
         return found
