@@ -12,7 +12,6 @@ from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense
 from eventsnn.currents import Currents
 from eventsnn.datasets import Dataset, load_mnist
-from eventsnn.encoding import encode_latency
 from eventsnn.experiments.build_shared import (
     build_optimizer,
     build_schedule,
@@ -44,9 +43,20 @@ def build_dataset(config: ClockedConfig) -> Dataset:
     options = dataset.model_dump(exclude={"name", "encoding"})
     encode: Any = Currents
     if dataset.encoding.name == "latency":
-        window = network.n_steps * network.dt
-        encode = partial(encode_latency, t_early=0.0, t_late=window, threshold=dataset.encoding.threshold)
+        encode = partial(_latency_steps, n_steps=network.n_steps, dt=network.dt, threshold=dataset.encoding.threshold)
     return load_mnist(28 if dataset.name == "mnist" else 16, encode=encode, **options)
+
+
+def _latency_steps(values: Any, n_steps: int, *, dt: float, threshold: float) -> Any:  # temporary
+    from eventsnn.spikes import Spikes, concatenate
+
+    parts = []
+    for k in range(0, max(len(values), 1), 4096):
+        x = values[k : k + 4096].astype(np.float64)
+        times = np.minimum(np.rint((1.0 - x) * n_steps), n_steps - 1) * dt
+        times[x < threshold] = np.inf
+        parts.append(Spikes.from_first_times(times))
+    return concatenate(parts)
 
 
 def build_network(config: ClockedConfig, n_inputs: int, n_outputs: int) -> Sequential | Network:
@@ -85,7 +95,6 @@ def build_trainer(config: ClockedConfig, network: Sequential | Network, *, threa
         build_optimizer(config),
         seed=training_seed(config),
         schedule=build_schedule(config),
-        silent=None,
         batch_size=training.batch_size,
         input_dropout=training.input_dropout,
         learn={kind: rate for kind, rate in kinds.items() if rate > 0},
@@ -115,7 +124,7 @@ def build_loss(config: ClockedConfig) -> Any:
     """The loss on spike counts or potentials of the outputs."""
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
     from eventsnn.training.membrane_losses import MembraneCrossEntropy
-    from eventsnn.training.voltage_losses import MaxVoltageCrossEntropy
+    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy
 
     kinds: dict[str, Any] = {
         "spike_count_mse": SpikeCountMSE,
@@ -125,6 +134,8 @@ def build_loss(config: ClockedConfig) -> Any:
         "max_voltage": MaxVoltageCrossEntropy,
     }
     loss = config.training.loss
+    if loss.name == "mean_voltage":
+        return IntegralCrossEntropy(scale=loss.scale / (config.network.n_steps * config.network.dt))
     return kinds[loss.name](**loss.model_dump(exclude={"name"}))
 
 
