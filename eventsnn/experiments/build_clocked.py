@@ -85,7 +85,6 @@ def build_trainer(config: ClockedConfig, network: Sequential | Network, *, threa
         build_optimizer(config),
         seed=training_seed(config),
         schedule=build_schedule(config),
-        silent=None,
         batch_size=training.batch_size,
         input_dropout=training.input_dropout,
         learn={kind: rate for kind, rate in kinds.items() if rate > 0},
@@ -115,7 +114,7 @@ def build_loss(config: ClockedConfig) -> Any:
     """The loss on spike counts or potentials of the outputs."""
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
     from eventsnn.training.membrane_losses import MembraneCrossEntropy
-    from eventsnn.training.voltage_losses import MaxVoltageCrossEntropy
+    from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy
 
     kinds: dict[str, Any] = {
         "spike_count_mse": SpikeCountMSE,
@@ -125,6 +124,8 @@ def build_loss(config: ClockedConfig) -> Any:
         "max_voltage": MaxVoltageCrossEntropy,
     }
     loss = config.training.loss
+    if loss.name == "mean_voltage":
+        return IntegralCrossEntropy(scale=loss.scale / (config.network.n_steps * config.network.dt))
     return kinds[loss.name](**loss.model_dump(exclude={"name"}))
 
 

@@ -21,7 +21,7 @@ from eventsnn.experiments.schema_base import (
 from eventsnn.experiments.schema_dataset import GeneratedConfig, MnistImages
 from eventsnn.experiments.schema_network import WeightInit
 from eventsnn.experiments.schema_surrogate import SurrogateConfig
-from eventsnn.experiments.schema_training import CommonTraining, MaxVoltageConfig, VoltageOptions
+from eventsnn.experiments.schema_training import CommonTraining, MaxVoltageConfig, MeanVoltageConfig, VoltageOptions
 
 __all__ = ["ClockedDatasetConfig", "ClockedNetworkConfig", "ClockedTrainingConfig", "InitialWeights"]
 
@@ -156,7 +156,7 @@ class ClockedNetworkConfig(Strict):
     recurrent: InitialWeights | None = default(
         None, "initial weights of connections from every hidden layer to itself, a step later; null for none"
     )
-    decode: Literal["rate", "first_spike", "max_membrane"] = default(
+    decode: Literal["rate", "latency", "membrane"] = default(
         "rate", "the class is the output that fires most, that fires first, or whose potential gets highest"
     )
 
@@ -173,8 +173,8 @@ class ClockedNetworkConfig(Strict):
                 f"neuron.decay euler needs dt ({self.dt}) up to neuron.tau_mem ({neuron.tau_mem}) and neuron.tau_syn "
                 f"({neuron.tau_syn})"
             )
-        if self.output == "readout" and self.decode != "max_membrane":
-            raise ValueError(f"decode {self.decode} needs output spikes, but output is readout; use max_membrane")
+        if self.output == "readout" and self.decode != "membrane":
+            raise ValueError(f"decode {self.decode} needs output spikes, but output is readout; use membrane")
         if self.recurrent is not None and not self.hidden:
             raise ValueError("recurrent needs hidden layers, hidden is empty")
         return self
@@ -241,7 +241,8 @@ ClockedLoss = Annotated[
     | SpikeCountCrossEntropyConfig
     | SpikeRateCrossEntropyConfig
     | MembraneCrossEntropyConfig
-    | MaxVoltageConfig,
+    | MaxVoltageConfig
+    | MeanVoltageConfig,
     Field(discriminator="name"),
 ]
 

@@ -18,7 +18,14 @@ from eventsnn.experiments.schema_base import (
     described,
 )
 
-__all__ = ["CommonTraining", "MaxVoltageConfig", "TrainingConfig", "VoltageAtConfig", "VoltageOptions"]
+__all__ = [
+    "CommonTraining",
+    "MaxVoltageConfig",
+    "MeanVoltageConfig",
+    "TrainingConfig",
+    "VoltageAtConfig",
+    "VoltageOptions",
+]
 
 
 def _list_or_number(value: Any) -> str:
@@ -122,13 +129,13 @@ class VoltageOptions(Strict):
 
 
 class MaxVoltageConfig(VoltageOptions):
-    """Cross-entropy on the highest potential of every leaky output."""
+    """Cross-entropy on the highest potential of every output."""
 
     name: Literal["max_voltage"]
 
 
 class MeanVoltageConfig(VoltageOptions):
-    """Cross-entropy on the mean potential of every leaky output from 0 to t_max."""
+    """Cross-entropy on the mean potential of every output, from 0 to t_max or over all steps."""
 
     name: Literal["mean_voltage"]
 

@@ -199,6 +199,7 @@ def write_report(
         history_of(trainer),
         encoding=config.dataset.model_dump(),
         t_max=trainer.t_max,
+        clock=trainer.clock,
         predictions=trainer.predict(dataset.test.spikes).labels,
         n_threads=n_threads(config) if threads is None else threads,
     )

@@ -14,6 +14,7 @@ from eventsnn.errors import MissingDependencyError
 if TYPE_CHECKING:
     from eventsnn.plotting.activity import plot_intervals
     from eventsnn.plotting.classification import plot_confusion_matrix
+    from eventsnn.plotting.clocked_traces import plot_clocked_traces
     from eventsnn.plotting.history import plot_history
     from eventsnn.plotting.report import write_report
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from eventsnn.plotting.yin_yang_plane import yin_yang_first_times
 
 __all__ = [
+    "plot_clocked_traces",
     "plot_confusion_matrix",
     "plot_delay_histograms",
     "plot_history",
@@ -52,6 +54,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "plot_clocked_traces": "clocked_traces",
     "plot_confusion_matrix": "classification",
     "plot_delay_histograms": "weights",
     "plot_history": "history",

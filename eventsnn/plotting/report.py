@@ -16,6 +16,7 @@ from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.classification import plot_confusion_matrix
+from eventsnn.plotting.clocked_traces import plot_clocked_traces
 from eventsnn.plotting.history import plot_history
 from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
 from eventsnn.plotting.style import check_index, graph_of
@@ -30,9 +31,9 @@ from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang
 from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
 
 if TYPE_CHECKING:
+    from eventsnn.clock import Clock
     from eventsnn.currents import Currents
     from eventsnn.graph import Network, Population
-    from eventsnn.simulation import Result
     from eventsnn.spikes import Spikes
 
 __all__ = ["write_report"]
@@ -73,6 +74,7 @@ def write_report(
     encoding: Mapping[str, Any] | None = None,
     sample: int = 0,
     t_max: float = math.inf,
+    clock: Clock | None = None,
     predictions: ArrayLike | None = None,
     n_threads: int = 1,
 ) -> list[Path]:
@@ -95,9 +97,11 @@ def write_report(
         Test sample of the raster and the traces.
     t_max : float
         End of the simulations, in the unit of the spike times.
+    clock : Clock, optional
+        The time grid of a network that runs on one.
     predictions : array_like, shape (n_test,), optional
         Class found for each test sample; by default the output that fires first. Needed for readouts, whose outputs
-        do not fire.
+        do not fire, and with a clock.
     n_threads : int
         Threads of the simulations.
 
@@ -105,8 +109,8 @@ def write_report(
     -------
     list of Path
         The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
-        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire), raster, traces; for the
-        data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire, no clock), raster, traces;
+        for the data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
 
     Raises
     ------
@@ -120,8 +124,10 @@ def write_report(
     check_index("write_report.sample", sample, len(dataset.test), "n_test")
     if predictions is None and not _output_of(network)[1].can_spike:
         raise ValidationError("write_report.predictions: needed, the outputs of this network do not fire")
+    if predictions is None and clock is not None:
+        raise ValidationError("write_report.predictions: needed with a clock, Trainer.predict gives them")
     labels = None if predictions is None else np.asarray(predictions)
-    report = _Report(network, dataset, history, encoding, sample, t_max, labels, n_threads)
+    report = _Report(network, dataset, history, encoding, sample, t_max, clock, labels, n_threads)
     written, failed = [], []
     first_error: Exception | None = None
     for name, draw in report.pictures():
@@ -145,14 +151,15 @@ class _Report:
 
     def __init__(
         self, network: Sequential | Network, dataset: _TestedData, history: Sequence[Any],
-        encoding: Mapping[str, Any] | None, sample: int, t_max: float, predictions: NDArray[np.int64] | None,
-        n_threads: int,
+        encoding: Mapping[str, Any] | None, sample: int, t_max: float, clock: Clock | None,
+        predictions: NDArray[np.int64] | None, n_threads: int,
     ) -> None:  # fmt: skip
-        self.t_max, self.predictions = t_max, predictions
+        self.t_max, self.clock, self.predictions = t_max, clock, predictions
         self.network, self.dataset, self.history = network, dataset, history
         self.sample, self.n_threads = sample, n_threads
         self.plane: FirstTimes | None = None
-        if dataset.name == "yin_yang" and encoding is not None and self.fires and isinstance(network, Sequential):
+        is_yin_yang = dataset.name == "yin_yang" and clock is None and self.fires
+        if is_yin_yang and encoding is not None and isinstance(network, Sequential):
             self.plane = _plane(network, encoding, n_threads)
 
     def pictures(self) -> list[tuple[str, Callable[[Path], Any]]]:
@@ -170,7 +177,7 @@ class _Report:
             pictures.append(("delay_histograms", lambda path: plot_delay_histograms(network, title=name, path=path)))
         if isinstance(network, Sequential) and _is_image(network.n_inputs):
             pictures.append(("receptive_fields", lambda path: plot_receptive_fields(network, title=name, path=path)))
-        if self.fires:
+        if self.fires and self.clock is None:
             pictures.append(("sorted_output_times", self.sorted_output_times))
         pictures += [("raster", self.raster), ("traces", self.traces)]
         if self.plane is not None:
@@ -200,7 +207,7 @@ class _Report:
         """First output spike times of the test part."""
         from eventsnn.simulation import simulate
 
-        spikes = self.dataset.test.spikes
+        spikes: Any = self.dataset.test.spikes
         blocks = []
         for start in range(0, spikes.n_samples, _BLOCK):
             block = spikes[start : start + _BLOCK]
@@ -209,11 +216,15 @@ class _Report:
         return np.concatenate(blocks)
 
     @cached_property
-    def one(self) -> Result:
+    def one(self) -> Any:
         """The chosen sample alone."""
         from eventsnn.simulation import simulate
+        from eventsnn.simulation.clock_driven import simulate_clocked
 
-        return simulate(self.network, self.dataset.test.spikes[self.sample], self.t_max)
+        inputs: Any = self.dataset.test.spikes[self.sample]
+        if self.clock is not None:
+            return simulate_clocked(self.network, inputs, dt=self.clock.dt, n_steps=self.clock.n_steps)
+        return simulate(self.network, inputs, self.t_max)
 
     def confusion_matrix(self, path: Path) -> None:
         test = self.dataset.test
@@ -235,14 +246,16 @@ class _Report:
             plot_raster(self.one, label=label, class_names=names, title=title, path=path)
         else:  # a readout has no spikes to draw
             graph = graph_of(self.network)
-            firing = [*graph.inputs, *(name for name, own in graph.populations.items() if own.can_spike)]
+            inputs = [name for name in graph.inputs if name in self.one.spikes]  # currents have no spikes either
+            firing = [*inputs, *(name for name, own in graph.populations.items() if own.can_spike)]
             plot_raster(self.one, names=firing, title=title, path=path)
 
     def traces(self, path: Path) -> None:
         names = self.dataset.class_names
         label = names[int(self.dataset.test.labels[self.sample])]
         title = f"{self.dataset.name}, test sample {self.sample}, true class {label}: {self.output} neurons"
-        plot_traces(self.one, self.output, neuron_names=names, title=title, path=path)
+        draw: Any = plot_traces if self.clock is None else plot_clocked_traces
+        draw(self.one, self.output, neuron_names=names, title=title, path=path)
 
     def yin_yang_map(self, path: Path) -> None:
         assert self.plane is not None

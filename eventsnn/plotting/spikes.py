@@ -27,6 +27,7 @@ from eventsnn.plotting.style import (
     RED,
     SMALL_SIZE,
     TICK_SIZE,
+    axis_unit,
     check_class_names,
     check_first_times,
     check_index,
@@ -36,15 +37,16 @@ from eventsnn.plotting.style import (
     finish,
     graph_of,
     integer_ticks,
+    is_clocked,
     new_figure,
     note,
     style_axes,
     time_unit,
-    usual_unit,
 )
 
 if TYPE_CHECKING:
     from eventsnn.simulation import Result
+    from eventsnn.simulation.clock_driven import ClockedResult
 
 __all__ = ["plot_raster", "plot_sorted_output_times"]
 
@@ -207,7 +209,7 @@ def _plain(ticks: Sequence[float]) -> list[str]:
 
 
 def plot_raster(
-    result: Result,
+    result: Result | ClockedResult,
     sample: int = 0,
     *,
     names: Sequence[str] | None = None,
@@ -224,8 +226,8 @@ def plot_raster(
 
     Parameters
     ----------
-    result : Result
-        Of `simulate`.
+    result : Result or ClockedResult
+        Of `simulate` or `simulate_clocked`; inputs that were given as currents have no panel.
     sample : int
     names : sequence of str, optional
         Inputs and populations to draw, from top to bottom; default all, the inputs first.
@@ -239,9 +241,9 @@ def plot_raster(
     t_start, t_end : float, optional
         Ends of the time axis, in the unit of the spike times; default all of the simulation, or up to the last spike
         for a `Sequential` or a t_max of inf.
-    unit : {"tau_syn", "s", "ms"}, optional
-        Unit of the time axis; tau_syn is that of the last panel's neurons. Default "tau_syn" for a `Sequential`, else
-        "ms" up to two seconds, then "s".
+    unit : {"tau_syn", "s", "ms", "step"}, optional
+        Unit of the time axis; tau_syn is that of the last panel's neurons. Default "step" on a time grid, "tau_syn" for
+        a `Sequential`, else "ms" up to two seconds, then "s".
     title, path : optional
 
     Returns
@@ -259,7 +261,7 @@ def plot_raster(
     where = "plot_raster"
     graph = graph_of(result.network)
     sample = check_index(f"{where}.sample", sample, result.n_samples, "n_samples")
-    shown = _chosen_names(where, names, graph.sizes)
+    shown = _chosen_names(where, names, {name: size for name, size in graph.sizes.items() if name in result.spikes})
     sizes = [graph.sizes[name] for name in shown]
     if label is not None:
         label = check_index(f"{where}.label", label, sizes[-1], "n_outputs")
@@ -270,7 +272,7 @@ def plot_raster(
     events = {name: result.spikes[name][sample] for name in shown}
     window = _window(where, result, [part.times for part in events.values()], t_start, t_end)
     last = graph.populations.get(shown[-1]) or list(graph.populations.values())[-1]
-    scale = time_unit(where, last.neuron, unit or usual_unit(result.network, window[1] - window[0]))
+    scale = axis_unit(where, result, last.neuron, unit, window[1] - window[0])
     inside = {name: (part.times >= window[0]) & (part.times <= window[1]) for name, part in events.items()}
     rated = [] if rate_bin is None else [name for name in shown if name in graph.populations] or shown
     if rate_bin is not None:
@@ -331,13 +333,13 @@ def _heights(sizes: Sequence[int], most: float) -> list[float]:
 
 
 def _window(
-    where: str, result: Result, times: Sequence[NDArray[np.float64]], t_start: float | None, t_end: float | None
+    where: str, result: Any, times: Sequence[NDArray[np.float64]], t_start: float | None, t_end: float | None
 ) -> tuple[float, float]:
     """Ends of the time axis."""
     low = result.t_start if t_start is None else number(f"{where}.t_start", t_start, at_least=0)
     if t_end is not None:
         return low, number(f"{where}.t_end", t_end, above=low)
-    if np.isfinite(result.t_max) and not isinstance(result.network, Sequential):
+    if np.isfinite(result.t_max) and (is_clocked(result) or not isinstance(result.network, Sequential)):
         high = result.t_max
     else:
         high = max((float(own.max()) for own in times if own.size), default=low)

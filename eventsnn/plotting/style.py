@@ -209,11 +209,22 @@ def graph_of(network: Sequential | Network) -> Network:
     return network.as_network() if isinstance(network, Sequential) else network
 
 
-def usual_unit(network: Sequential | Network, span: float) -> str:
-    """The unit of a time axis of length `span` if none is asked for."""
-    if isinstance(network, Sequential):
-        return "tau_syn"
-    return "ms" if span <= _LONGEST_IN_MS else "s"
+def is_clocked(result: Any) -> bool:
+    """Whether a result is that of a time grid; without its class, which would load the compiler."""
+    return hasattr(result, "n_steps")
+
+
+def axis_unit(where: str, result: Any, neuron: Any, unit: str | None, span: float) -> TimeUnit:
+    """Unit of the time axis of a result's picture: that asked for, or the usual one of an axis of length `span`."""
+    if is_clocked(result):
+        if unit in (None, "step"):
+            return TimeUnit(result.dt, "step")
+        if unit == "tau_syn":
+            raise ValidationError(f"{where}.unit: must be 'step', 's' or 'ms' for a time grid, got {unit!r}")
+    if unit is None:
+        is_chain = isinstance(result.network, Sequential)
+        unit = "tau_syn" if is_chain else "ms" if span <= _LONGEST_IN_MS else "s"
+    return time_unit(where, neuron, unit)
 
 
 # -- input checks ---------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from eventsnn.plotting.style import (
     SMALL_SIZE,
     TICK_SIZE,
     TimeUnit,
+    axis_unit,
     check_class_names,
     check_index,
     check_name,
@@ -37,8 +38,6 @@ from eventsnn.plotting.style import (
     graph_of,
     new_figure,
     style_axes,
-    time_unit,
-    usual_unit,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def plot_traces(
     names = None if neuron_names is None else check_class_names(f"{where}.neuron_names", neuron_names, size)
     arrivals = _arrivals(result, name, sample, chosen)
     low, high = _window(where, result, sample, arrivals, 0.5 * float(np.max(cell.tau_mem)), t_start, t_end)
-    scale = time_unit(where, cell, unit or usual_unit(result.network, high - low))
+    scale = axis_unit(where, result, cell, unit, high - low)
 
     sent = result.spikes[name][sample]
     own = [sent.times[sent.neurons == neuron] for neuron in chosen]

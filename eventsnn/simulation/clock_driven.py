@@ -47,6 +47,16 @@ class ClockedResult:
         return next(iter(self._inputs.values())).n_samples
 
     @property
+    def t_start(self) -> float:
+        """Time of the first step."""
+        return 0.0
+
+    @property
+    def t_max(self) -> float:
+        """End of the last step."""
+        return self.n_steps * self.dt
+
+    @property
     def times(self) -> NDArray[np.float64]:
         """Times of the steps, shape (n_steps,)."""
         times: NDArray[np.float64] = self.dt * np.arange(self.n_steps, dtype=np.float64)

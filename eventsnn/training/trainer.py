@@ -130,7 +130,7 @@ class Trainer:
                 raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
             if target_of(loss) == "potentials":
                 raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
-        self.loss = loss
+        self.loss, self.clock = loss, clock
         self.schedule = schedule or Constant()
         self.silent = silent
         self.batch_size = batch_size

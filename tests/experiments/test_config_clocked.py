@@ -9,7 +9,7 @@ from eventsnn.experiments.config import dump_config, load_config
 from eventsnn.experiments.schema import ClockedConfig, EventDrivenConfig
 
 LATENCY, RATE = "mnist_latency_surrogate", "mnist_rate_surrogate"
-READOUT = {"network.output": "readout", "network.decode": "max_membrane"}
+READOUT = {"network.output": "readout", "network.decode": "membrane"}
 
 
 def test_engine_chooses_the_kind_of_experiment():
@@ -43,7 +43,7 @@ def test_configurations_of_the_notebooks_keep_their_settings(name):
         READOUT | {"training.loss": {"name": "max_voltage", "scale": 2.0}},
         READOUT | {"training.loss": {"name": "membrane_cross_entropy"}, "network.hidden": []},
         {"training.loss": {"name": "spike_count_cross_entropy", "scale": 0.1}},
-        {"training.loss": {"name": "spike_rate_cross_entropy"}, "network.decode": "first_spike"},
+        {"training.loss": {"name": "spike_rate_cross_entropy"}, "network.decode": "latency"},
         {
             "training.regularizers": [
                 {"name": "spike_rate_l1", "strength": 0.1},
