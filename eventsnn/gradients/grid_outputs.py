@@ -45,7 +45,8 @@ class GridOutputs:
         if target == "counts":
             return self.counts()
         if target == "rates":
-            return self.counts() / self.u.shape[1]
+            rates: Floats = self.counts() / self.u.shape[1]
+            return rates
         if target == "membrane":
             found: Any = self.u
         elif loss.kind == "max":
@@ -63,7 +64,7 @@ class GridOutputs:
         if target == "counts":
             return d_values, None
         if target == "rates":
-            return d_values / self.u.shape[1], None
+            return np.divide(d_values, self.u.shape[1]), None
         if target == "membrane":
             return None, d_values
         d_u = np.zeros(self.u.shape)

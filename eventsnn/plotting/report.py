@@ -109,8 +109,8 @@ def write_report(
     -------
     list of Path
         The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
-        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire, no clock), raster, traces;
-        for the data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire, no clock), raster,
+        traces; for the data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
 
     Raises
     ------

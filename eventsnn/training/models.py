@@ -94,7 +94,7 @@ class Model(ABC):
         classes = decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
         return losses, classes, outputs
 
-    def check(self, spikes: Spikes, labels: Any = None) -> None:
+    def check(self, spikes: Any, labels: Any = None) -> None:
         """Raise unless the data fit."""
         check_inputs(self.network, spikes)
         if labels is not None:
