@@ -228,7 +228,8 @@ class GridNetwork:
             if network is not None:
                 part.rule = self._rule(tuple(name for name, _, _ in part.populations))
             for projection in part.projections:
-                projection.weight = connections[projection.name].connection.weight
+                weight = connections[projection.name].connection.weight
+                projection.weight = weight if projection.is_dense else weight.reshape(-1)
                 if projection.is_dense:
                     np.copyto(projection.transposed, projection.weight.T)
             loop = part.loop
