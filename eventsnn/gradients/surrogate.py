@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,10 +28,42 @@ from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
 
-__all__ = ["ClockedGradient"]
+__all__ = ["ClockedGradient", "ConstantGradient"]
 
 #: arrays of a number per neuron and step that forward and backward keep of a chunk
 _N_ARRAYS = 3
+
+
+@dataclass
+class ConstantGradient:
+    """Gradient of the weights of a dense connection from a constant input, as the two factors of a product.
+
+    Summing it up once for many samples loads and stores every row of the gradient once, and into one array in the order
+    of the blocks, so that they need no gradient of these weights, the largest of a network, of their own.
+
+    name : of the weights; place, samples, entries : the input by channel, see `kernels.grid_projection`
+    a : (n_samples, n), dL/dx summed over the steps
+    """
+
+    name: str
+    place: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    entries: NDArray[np.floating]
+    a: NDArray[np.floating]
+
+    @classmethod
+    def of(cls, projection: GridProjection, events: GridEvents, d_drive: NDArray[np.floating]) -> ConstantGradient:
+        """From the inputs of a block and dL/d(drive) of the whole part."""
+        n_pre, n_post = projection.weight.shape
+        place = np.empty(n_pre + 1, np.int64)
+        samples, entries = np.empty_like(events.neurons), np.empty_like(events.values)
+        transpose_entries(events.starts, events.neurons, events.values, place, samples, entries)
+        mine = d_drive[:, projection.first : projection.first + n_post]
+        return cls(f"{projection.name}.weight", place, samples, entries, np.ascontiguousarray(mine))
+
+    def add(self, weight: NDArray[np.floating], begin: int, end: int) -> None:
+        """Add columns begin : end of the product to the gradient `weight`."""
+        constant_dense(self.place, self.samples, self.entries, self.a, begin, end, 0, weight)
 
 
 class _Adjoint:
@@ -58,6 +91,7 @@ class ClockedGradient:
     block_size : samples of a block, at most
     regularizers : of the spike counts of every other population that fires
     scales : by name, what a gradient is multiplied by before it is added; 1 where there is none
+    deferred : names of weights whose gradient from a constant input is handed on in `BlockOutcome.deferred`
     """
 
     def __init__(
@@ -71,9 +105,10 @@ class ClockedGradient:
         *,
         regularizers: Sequence[Any] = (),
         scales: Mapping[str, Any] | None = None,
+        deferred: Set[str] = frozenset(),
     ) -> None:
         self.grid, self.loss, self.clock, self.output, self.gradients = grid, loss, clock, output, gradients
-        self.regularizers, self.scales = tuple(regularizers), scales or {}
+        self.regularizers, self.scales, self.deferred = tuple(regularizers), scales or {}, deferred
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
         self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=True)
@@ -122,9 +157,9 @@ class ClockedGradient:
                     losses[low:high] += value
                     of_counts[name] = of_counts.get(name, 0.0) + d_count
             self._backward(high - low, of_counts, d_u, {k: d[low:high] for k, d in d_constants.items()})
-        self._finish_block(inputs, d_constants, first_sample)
+        deferred = self._finish_block(inputs, d_constants, first_sample)
         silent.append(np.zeros(self.grid.graph.populations[self.output].n_neurons, np.int64))
-        return BlockOutcome(losses, classes, silent, 0, None)
+        return BlockOutcome(losses, classes, silent, 0, None, deferred=deferred)
 
     def evaluate(
         self, inputs: Mapping[str, GridEvents], n_samples: int, labels: NDArray[np.int64] | None, first_sample: int = 0
@@ -247,8 +282,9 @@ class ClockedGradient:
 
     def _finish_block(
         self, inputs: Mapping[str, GridEvents], d_constants: Mapping[int, NDArray[np.floating]], first_sample: int
-    ) -> None:
-        """What is added up over a whole block goes where it belongs."""
+    ) -> list[ConstantGradient]:
+        """What is added up over a whole block goes where it belongs; what is deferred is returned."""
+        found = []
         for k, (part, adjoint) in enumerate(zip(self.grid.parts, self._adjoints, strict=True)):
             if not np.isfinite(adjoint.d_drive).all():
                 raise SimulationError(
@@ -256,10 +292,19 @@ class ClockedGradient:
                     f"(samples from {first_sample} on); does {self.clock.surrogate!r} give NaN or inf?"
                 )
             for projection in part.projections:
-                weight = self.gradients.get(f"{projection.name}.weight")
-                events = inputs.get(projection.source)
-                if weight is not None and events is not None and events.is_constant:
-                    _add_constant_gradient(projection, events, d_constants[k], weight)
+                name = f"{projection.name}.weight"
+                weight, events = self.gradients.get(name), inputs.get(projection.source)
+                if events is None or not events.is_constant or (weight is None and name not in self.deferred):
+                    continue
+                if not projection.is_dense:
+                    assert weight is not None  # only dense ones are deferred
+                    _add_weight_gradient(projection, events, d_constants[k][:, None], weight)
+                    continue
+                constant = ConstantGradient.of(projection, events, d_constants[k])
+                if weight is None:
+                    found.append(constant)
+                else:
+                    constant.add(weight, 0, weight.shape[1])
             for name, places in zip(part.loop.names, part.loop.places, strict=False):
                 weight = self.gradients.get(f"{name}.weight")
                 if weight is not None:
@@ -267,6 +312,7 @@ class ClockedGradient:
             self._add_neuron_gradients(part, adjoint)
             for total in (adjoint.d_drive, adjoint.d_threshold, adjoint.d_alpha, adjoint.d_beta, adjoint.d_loop):
                 total[:] = 0
+        return found
 
     def _add_neuron_gradients(self, part: GridPart, adjoint: _Adjoint) -> None:
         for name, first, n in part.populations:
@@ -293,18 +339,3 @@ def _add_weight_gradient(
             events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,
             projection.first, weight.reshape(-1),
         )  # fmt: skip
-
-
-def _add_constant_gradient(
-    projection: GridProjection, events: GridEvents, a: NDArray[np.floating], weight: NDArray[np.floating]
-) -> None:
-    """Gradient of the weights from a constant input; a : (n_samples, n), dL/dx summed over the steps."""
-    if not projection.is_dense:
-        _add_weight_gradient(projection, events, a[:, None], weight)
-        return
-    # by input channel: every row of the gradient is then loaded and stored once
-    place = np.empty(weight.shape[0] + 1, np.int64)
-    samples, entries = np.empty_like(events.neurons), np.empty_like(events.values)
-    transpose_entries(events.starts, events.neurons, events.values, place, samples, entries)
-    mine = a[:, projection.first : projection.first + weight.shape[1]]
-    constant_dense(place, samples, entries, np.ascontiguousarray(mine), 0, weight)

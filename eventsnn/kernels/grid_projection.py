@@ -59,15 +59,14 @@ def add_products(neurons, values, rows, low, out):
 
 
 @kernel(fastmath={"contract"})
-def constant_dense(starts, neurons, values, rows, first, out):
-    """out[s, first : first + n] += sum of values[e] rows[neurons[e]] over the entries e of sample s.
+def constant_dense(starts, neurons, values, rows, begin, end, first, out):
+    """out[s, first + k] += sum of values[e] rows[neurons[e], k] over the entries e of sample s, k in begin : end.
 
     A sparse matrix times a dense one: the drive of constant inputs with rows = weight, and with the transposed entries
     their weight gradient, rows = dL/d(drive). In tiles of columns, so that the rows stay in the second-level cache.
     """
-    n = rows.shape[1]
-    for low in range(0, n, 256):
-        high = min(low + 256, n)
+    for low in range(begin, end, 256):
+        high = min(low + 256, end)
         for s in range(out.shape[0]):
             add_products(
                 neurons[starts[s] : starts[s + 1]], values[starts[s] : starts[s + 1]], rows, low,

@@ -50,7 +50,10 @@ class GridRule:
 
 @dataclass
 class GridProjection:
-    """A connection into a part from an input or an earlier part; `lags` of the synapses if it is no `Dense`."""
+    """A connection into a part from an input or an earlier part; `lags` of the synapses if it is no `Dense`.
+
+    `transposed` is empty where the source is an input.
+    """
 
     name: str
     source: str
@@ -173,8 +176,10 @@ class GridNetwork:
             weight = connection.weight
             lag = int(self._lags(name, connection.delay))
             empty = np.empty(0, np.int64)
+            from_input = projection.source in self.graph.inputs  # no error goes back to it
+            transposed = weight[:0].T if from_input else weight.T.copy()
             return GridProjection(
-                name, projection.source, first, weight, weight.T.copy(), lag, empty, empty.astype(np.int32), empty, True
+                name, projection.source, first, weight, transposed, lag, empty, empty.astype(np.int32), empty, True
             )
         indptr, indices, weights, delays = connection.rows()
         return GridProjection(
@@ -230,7 +235,7 @@ class GridNetwork:
             for projection in part.projections:
                 weight = connections[projection.name].connection.weight
                 projection.weight = weight if projection.is_dense else weight.reshape(-1)
-                if projection.is_dense:
+                if projection.is_dense and projection.transposed.size:
                     np.copyto(projection.transposed, projection.weight.T)
             loop = part.loop
             if loop.dense.size:

@@ -163,7 +163,14 @@ def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_sample
                 found[k] = np.zeros((n_samples, part.n), grid.dtype)
             if projection.is_dense:
                 constant_dense(
-                    events.starts, events.neurons, events.values, projection.weight, projection.first, found[k]
+                    events.starts,
+                    events.neurons,
+                    events.values,
+                    projection.weight,
+                    0,
+                    projection.weight.shape[1],
+                    projection.first,
+                    found[k],
                 )
             else:
                 scatter(events, projection, found[k][:, None])

@@ -35,6 +35,11 @@ __all__ = ["ClockedModel", "clocked_model_of"]
 _BY_LOGARITHM = ("tau_mem", "tau_syn", "v_threshold")
 #: shares that are left after a step: set back into 0 .. 1 after an update
 _SHARES = ("alpha", "beta")
+#: what the gradients of the blocks of a batch may take in all
+_GRADIENT_BYTES = 2**23
+#: columns of a gradient are summed in so many pieces
+_PIECES = 4
+
 _KINDS = ("weight", "bias", *_SHARES, *_BY_LOGARITHM)
 
 
@@ -71,6 +76,7 @@ class ClockedModel(Model):
         population = self._graph.populations[self.output]
         require_grid_loss("Trainer", loss, clock, self.output, population.can_spike)
         self._learned = _chosen(self._graph, _default(self._graph) if learn is None else learn)
+        self._idle: list[ClockedGradient] = []
         self.arrays, self.rates = {}, {}
         for name, rate in self._learned.items():
             kind = name.rpartition(".")[2]
@@ -114,11 +120,57 @@ class ClockedModel(Model):
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> _Block:
         """See `Model.block`."""
         full = {self._short(name): name for name in self._learned}
-        own = {full[name]: gradient for name, gradient in gradients.items()}
-        return _Block(self, ClockedGradient(
-            self._grid, self.loss, self.clock, self.output, own, BLOCK_SIZE, regularizers=self.regularizers,
-            scales=self._scales(),
-        ))  # fmt: skip
+        return _Block(self, {full[name]: gradient for name, gradient in gradients.items()})
+
+    def n_buffers(self, n_blocks: int) -> int:
+        """See `Model.n_buffers`: whatever the batch, their gradients take no more than `_GRADIENT_BYTES`."""
+        n_bytes = sum(array.nbytes for array in self.arrays.values())
+        return min(n_blocks, max(2, 2 * (_GRADIENT_BYTES // (2 * max(n_bytes, 1)))))
+
+    def shared(self, spikes: Any) -> frozenset[str]:
+        """See `Model.shared`: of a constant input, the weights of its dense connections."""
+        if not (isinstance(spikes, Currents) and spikes.is_constant):
+            return frozenset()
+        names = {f"{projection.name}.weight" for part in self._grid.parts for projection in part.projections
+                 if projection.is_dense and projection.source in self._graph.inputs}  # fmt: skip
+        return frozenset(self._short(name) for name in names & set(self._learned))
+
+    def finish(
+        self, outcomes: list[BlockOutcome], gradients: Mapping[str, NDArray[np.floating]], pool: BlockPool
+    ) -> None:
+        """See `Model.finish`: by columns, so that threads can share the work and every bit keeps its order."""
+        constants = [own for outcome in outcomes for own in outcome.deferred]
+        if not constants:
+            return
+        targets = {own.name: gradients[self._short(own.name)][0] for own in constants}
+
+        def work(piece: int) -> None:
+            for own in constants:
+                n_post = own.a.shape[1]
+                weight = targets[own.name].reshape(-1, n_post)
+                own.add(weight, n_post * piece // _PIECES, n_post * (piece + 1) // _PIECES)
+
+        pool.map(work, range(_PIECES))
+
+    # A chunk's buffers are many times its results; they are lent to whichever block is running.
+
+    def borrow(self, gradients: Mapping[str, NDArray[np.floating]]) -> ClockedGradient:
+        """A gradient for the arrays of a block; give it back."""
+        names = {f"{p.name}.weight" for part in self._grid.parts for p in part.projections}
+        try:
+            found = self._idle.pop()
+        except IndexError:
+            found = ClockedGradient(
+                self._grid, self.loss, self.clock, self.output, dict.fromkeys(self._learned, np.empty(0)), BLOCK_SIZE,
+                regularizers=self.regularizers,
+            )  # fmt: skip
+        found.gradients, found.scales = gradients, self._scales()
+        found.deferred = (names & set(self._learned)) - set(gradients)
+        return found
+
+    def give_back(self, gradient: ClockedGradient) -> None:
+        """After a block; not after an error, which may have left something in the buffers."""
+        self._idle.append(gradient)
 
     def _scales(self) -> dict[str, Any]:
         """By name, the derivative of a parameter with respect to its array, where it is not 1."""
@@ -146,8 +198,6 @@ class ClockedModel(Model):
                 populations[owner] = replace(populations[owner], neuron=replace(populations[owner].neuron, **values))
             self._graph = replace(self._graph, populations=populations)
         self._grid.refresh(self._graph if neurons else None)
-        for block in blocks:
-            block.gradient.scales = self._scales()
 
     def source(self, spikes: Any) -> Any:
         """See `Model.source`."""
@@ -212,12 +262,15 @@ class ClockedModel(Model):
 class _Block:
     """One block of a batch; see `Model.block`."""
 
-    def __init__(self, model: ClockedModel, gradient: ClockedGradient) -> None:
-        self.model, self.gradient = model, gradient
+    def __init__(self, model: ClockedModel, gradients: Mapping[str, NDArray[np.floating]]) -> None:
+        self.model, self.gradients = model, gradients
 
     def run(self, events: InputEvents | Currents, labels: NDArray[np.int64], loss: Any, **_: Any) -> BlockOutcome:
         """Add the block's gradients; the other arguments of a block are refused by the trainer."""
-        return self.gradient.run(self.model.on_grid(events), labels.size, labels)
+        gradient = self.model.borrow(self.gradients)
+        outcome = gradient.run(self.model.on_grid(events), labels.size, labels)
+        self.model.give_back(gradient)
+        return outcome
 
 
 def clocked_model_of(

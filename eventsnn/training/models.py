@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, require_time_loss, target_of
-from eventsnn.gradients.first_spike import BlockGradient, TimeLoss, block_events, require_first_spike
+from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
@@ -29,8 +29,9 @@ from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.count_regularizers import SpikeCountTarget
 from eventsnn.training.learnable import Learnable
+from eventsnn.training.regularizers import SilentHinge, WeightBumping
 
-__all__ = ["FirstSpikeModel", "Model", "model_of"]
+__all__ = ["FirstSpikeModel", "Model", "model_of", "require_options"]
 
 ONLY_WEIGHTS = {"weight": 1.0}
 
@@ -82,6 +83,19 @@ class Model(ABC):
     def take(self, source: Any, chosen: NDArray[np.int64]) -> Any:
         """A copy of the events of some samples."""
         return block_events(source, chosen)
+
+    def n_buffers(self, n_blocks: int) -> int:
+        """Blocks that may run side by side, each with gradients of its own."""
+        return n_blocks
+
+    def shared(self, spikes: Any) -> frozenset[str]:
+        """Names whose gradients have one array for all blocks, filled by `finish`, for such inputs."""
+        return frozenset()
+
+    def finish(  # noqa: B027 - for models with shared gradients
+        self, outcomes: list[BlockOutcome], gradients: Mapping[str, NDArray[np.floating]], pool: BlockPool
+    ) -> None:
+        """Add what the blocks left to be added, in their order."""
 
     def refresh(self, blocks: list[Any]) -> None:  # noqa: B027 - a chain's arrays are its weights themselves
         """Take over the present values of `arrays`."""
@@ -208,6 +222,20 @@ def _by_block(work: Any, spikes: Spikes, pool: BlockPool, n_outputs: int) -> NDA
     source = input_events(spikes)
     found = pool.map(lambda block: work(slice_events(source, *block), block[0]), sample_blocks(spikes.n_samples))
     return np.concatenate(found) if found else np.empty((0, n_outputs))
+
+
+def require_options(model: Model, max_dw_norm: float | None, silent: SilentHinge | WeightBumping | None) -> None:
+    """Raise for options of the trainer that the model does not have."""
+    if max_dw_norm is not None and not isinstance(model, FirstSpikeModel):
+        raise ValidationError(
+            "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
+            "the gradients of EventProp"
+        )
+    if isinstance(silent, WeightBumping):
+        if not isinstance(model, _OfChain):
+            raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
+        if target_of(model.loss) == "potentials":
+            raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
 
 
 def model_of(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from eventsnn.clock import Clock
 from eventsnn.currents import Currents
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.gradients.chain import VoltageLoss, target_of
+from eventsnn.gradients.chain import VoltageLoss
 from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
@@ -26,7 +26,7 @@ from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
-from eventsnn.training.models import FirstSpikeModel, Model, model_of
+from eventsnn.training.models import Model, model_of, require_options
 from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -119,17 +119,7 @@ class Trainer:
             self._model = model_of(
                 network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
             )
-        by_eventprop = clock is None and not isinstance(self._model, FirstSpikeModel)
-        if by_eventprop and max_dw_norm is not None:
-            raise ValidationError(
-                "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
-                "the gradients of EventProp"
-            )
-        if isinstance(silent, WeightBumping):
-            if not isinstance(network, Sequential):
-                raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
-            if target_of(loss) == "potentials":
-                raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
+            require_options(self._model, max_dw_norm, silent)
         self.loss, self.clock = loss, clock
         self.schedule = schedule or Constant()
         self.silent = silent
@@ -143,12 +133,19 @@ class Trainer:
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self._model.arrays, self._model.rates)
         self._rng = np.random.Generator(np.random.PCG64(seed))
-        arrays = self._model.arrays
         self._silent_state = silent.start([*self._model.hidden_sizes, self._model.n_outputs]) if silent else {}
-        n_blocks = len(sample_blocks(batch_size))
-        self._gradients = {name: np.zeros((n_blocks, w.size), w.dtype) for name, w in arrays.items()}
+        self._allocate(frozenset())
+
+    def _allocate(self, shared: frozenset[str]) -> None:
+        """Gradients of the blocks that run side by side; those of `shared` names have one array for all."""
+        n_blocks, arrays = self._model.n_buffers(len(sample_blocks(self.batch_size))), self._model.arrays
+        self._shared = shared
+        self._gradients = {
+            name: np.zeros((1 if name in shared else n_blocks, w.size), w.dtype) for name, w in arrays.items()
+        }
+        own = {name: w.shape for name, w in arrays.items() if name not in shared}
         self._blocks = [
-            self._model.block({name: self._gradients[name][k].reshape(w.shape) for name, w in arrays.items()})
+            self._model.block({name: self._gradients[name][k].reshape(shape) for name, shape in own.items()})
             for k in range(n_blocks)
         ]
 
@@ -196,6 +193,10 @@ class Trainer:
             self._model.check(valid.spikes, valid.labels)
         else:
             valid = None
+        if isinstance(train.spikes, Currents) and (self.time_noise > 0 or self.input_dropout > 0):
+            raise ValidationError("Trainer.time_noise, input_dropout: only for inputs that are spikes")
+        if self._model.shared(train.spikes) != self._shared:
+            self._allocate(self._model.shared(train.spikes))
         with BlockPool(self.n_threads) as pool:
             while self.epoch < n_epochs:
                 before = self.state_dict()
@@ -269,13 +270,16 @@ class Trainer:
                 jitter_events(events, noise[k], float(self.time_noise))
             if dropout is not None:
                 drop_events(events, dropout[k], float(self.input_dropout))
-            outcome: BlockOutcome = self._blocks[k].run(
+            outcome: BlockOutcome = self._blocks[k % len(self._blocks)].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
                 max_norm=max_norm, min_slope=self.min_slope,
             )  # fmt: skip
             return outcome
 
-        outcomes = pool.map(work, range(len(blocks)))
+        outcomes: list[BlockOutcome] = []
+        for first in range(0, len(blocks), len(self._blocks)):
+            outcomes += pool.map(work, range(len(blocks))[first : first + len(self._blocks)])
+            self._model.finish(outcomes[first:], self._gradients, pool)
         counts = zip(*(o.silent_counts for o in outcomes), strict=True)
         fractions = [np.sum(layer, axis=0) / chosen.size for layer in counts]
         bumped = None
@@ -348,10 +352,7 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on with the same bits: nested dict of arrays, numbers, strings and lists (copies)."""
-        silent = {
-            key: [a.copy() for a in value] if isinstance(value, list) else value
-            for key, value in self._silent_state.items()
-        }
+        silent = {key: [a.copy() for a in v] if isinstance(v, list) else v for key, v in self._silent_state.items()}
         return {
             "weights": {name: w.copy() for name, w in self._model.arrays.items()},
             "optimizer": self._optimizer.state_dict(),
@@ -385,10 +386,8 @@ class Trainer:
             weight[...] = state["weights"][name]
         self._model.refresh(self._blocks)
         self._rng.bit_generator.state = state["random"]
-        self._silent_state = {
-            key: [np.array(a) for a in value] if isinstance(value, list) else value
-            for key, value in state["silent"].items()
-        }
+        given = state["silent"].items()
+        self._silent_state = {key: [np.array(a) for a in v] if isinstance(v, list) else v for key, v in given}
         self.history = [EpochMetrics(**m) for m in state["history"]]
         for gradient in self._gradients.values():
             gradient[:] = 0.0  # an interrupted batch may have left something
