@@ -24,6 +24,7 @@ from eventsnn.kernels.grid_projection import (
     weight_gradient_sparse,
 )
 from eventsnn.kernels.grid_step import EARLY, factor_gradients, step_backward
+from eventsnn.kernels.surrogates import PREPARED
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
@@ -31,7 +32,7 @@ from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_dri
 __all__ = ["ClockedGradient", "ConstantGradient"]
 
 #: arrays of a number per neuron and step that forward and backward keep of a chunk
-_N_ARRAYS = 3
+_N_ARRAYS = 2
 
 
 @dataclass
@@ -67,16 +68,37 @@ class ConstantGradient:
 
 
 class _Adjoint:
-    """Buffers of one part for the way back, and its sums over a block."""
+    """Buffers of one part for the way back, and its sums over a block.
 
-    def __init__(self, part: GridPart, shape: tuple[int, int], dtype: np.dtype[Any], wants_factors: bool) -> None:
-        n = part.n
+    down : the only way back into the part, a dense connection without delay to part `down_part`; else None
+    ways : all others, with the part they lead to
+    keeps_rows : whether dL/dx of every step is needed even with constant inputs
+    e : errors in, dL/dx out, (n_samples, n_steps, n)
+    """
+
+    def __init__(self, grid: GridNetwork, k: int, shape: tuple[int, int], wants_factors: bool) -> None:
+        part, dtype = grid.parts[k], grid.dtype
+        n, own = part.n, {name for name, _, _ in part.populations}
+        ways = [(later, p) for later, other in enumerate(grid.parts) for p in other.projections if p.source in own]
+        self.down: GridProjection | None = None
+        if len(ways) == 1 and len(own) == 1 and ways[0][1].is_dense and ways[0][1].lag == 0:
+            self.down_part, self.down = ways[0]
+        self.ways = [] if self.down is not None else ways
+        # of a part that only constant inputs drive, the sum over the steps is enough, and is in the nearest cache
+        from_populations = any(p.source not in grid.graph.inputs for p in part.projections)
+        has_loop = bool(part.loop.dense.size or part.loop.indptr.size)
+        several_inputs = len({p.source for p in part.projections}) > 1
+        self.keeps_rows = self.down is None or from_populations or has_loop or wants_factors or several_inputs
         self.e = np.zeros((*shape, n), dtype)
         self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
-        self.h, self.a = np.zeros(n, dtype), np.zeros(n, dtype)
+        self.h, self.a, self.error, self.slope = (np.zeros(n, dtype) for _ in range(4))
+        self.words, self.active = np.zeros(-(-n // 8), np.uint64), np.empty(n, np.int64)
+        self.flags = self.words.view(np.uint8)
         self.d_drive, self.d_threshold = np.zeros(n, dtype), np.zeros(n, dtype)
         self.d_alpha, self.d_beta = np.zeros(n, dtype), np.zeros(n, dtype)
         self.d_loop = np.zeros(part.loop.weights.size, dtype)
+        self.d_counts = np.zeros((shape[0], n), dtype)
+        self.nothing, self.no_sum = np.zeros((0, shape[1], n), dtype), np.zeros((0, n), dtype)
 
 
 class ClockedGradient:
@@ -111,16 +133,14 @@ class ClockedGradient:
         self.regularizers, self.scales, self.deferred = tuple(regularizers), scales or {}, deferred
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
-        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=True)
+        is_prepared = any(self._formula(part)[0] == PREPARED for part in grid.parts)
+        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=is_prepared)
         self._hidden = [
             name for name, population in grid.graph.populations.items() if population.can_spike and name != output
         ]
         shape = (size, clock.n_steps)
         self._wants = [self._wanted_of(part) for part in grid.parts]
-        self._adjoints = [
-            _Adjoint(part, shape, grid.dtype, "factors" in wants)
-            for part, wants in zip(grid.parts, self._wants, strict=True)
-        ]
+        self._adjoints = [_Adjoint(grid, k, shape, "factors" in wants) for k, wants in enumerate(self._wants)]
 
     def _wanted_of(self, part: GridPart) -> set[str]:
         wanted = set()
@@ -206,27 +226,27 @@ class ClockedGradient:
         d_u: NDArray[np.float64] | None,
         d_constants: Mapping[int, Any],
     ) -> None:
-        parts, adjoints = self.grid.parts, self._adjoints
-        for k in range(len(parts) - 1, -1, -1):
-            part, adjoint = parts[k], adjoints[k]
+        for k in range(len(self.grid.parts) - 1, -1, -1):
+            part, adjoint = self.grid.parts[k], self._adjoints[k]
             e = adjoint.e[:n_samples]
-            e[:] = 0
+            adjoint.d_counts[:] = 0
             for name, first, n in part.populations:
                 if name in d_counts:
-                    e[:, :, first : first + n] = d_counts[name][:, None]
-                for later in range(k + 1, len(parts)):
-                    for projection in parts[later].projections:
+                    adjoint.d_counts[:n_samples, first : first + n] = d_counts[name]
+            if adjoint.down is None:
+                e[:] = adjoint.d_counts[:n_samples, None]
+                for name, first, _ in part.populations:
+                    for later, projection in adjoint.ways:
                         if projection.source == name:
-                            self._gather(projection, adjoints[later].e[:n_samples], first, e)
-            self._step(k, part, adjoint, n_samples, d_u)
+                            self._gather(projection, self._adjoints[later].e[:n_samples], first, e)
+            keeps_rows = adjoint.keeps_rows or k not in d_constants
+            self._step(k, n_samples, e if keeps_rows else adjoint.nothing, d_u, d_constants.get(k, adjoint.no_sum))
             for projection in part.projections:
                 events = self.runner.events(projection.source)
                 weight = self.gradients.get(f"{projection.name}.weight")
                 if weight is not None and not events.is_constant:
                     _add_weight_gradient(projection, events, e, weight)
             self._add_loop_gradient(k, part, adjoint, e)
-            if k in d_constants:
-                e.sum(axis=1, out=d_constants[k])
 
     def _gather(
         self, projection: GridProjection, a: NDArray[np.floating], source: int, e: NDArray[np.floating]
@@ -239,33 +259,51 @@ class ClockedGradient:
                 self.window, source, e,
             )  # fmt: skip
 
-    def _step(self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None) -> None:
-        rule, loop = part.rule, part.loop
-        u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
-        sigma = self.runner.buffers[k].margin[:n_samples]
-        if part.can_spike:
-            flat = sigma.reshape(-1)
+    def _step(
+        self,
+        k: int,
+        n_samples: int,
+        e: NDArray[np.floating],
+        d_u: NDArray[np.float64] | None,
+        d_sum: NDArray[np.floating],
+    ) -> None:
+        part, adjoint, buffers = self.grid.parts[k], self._adjoints[k], self.runner.buffers[k]
+        rule, loop, real = part.rule, part.loop, self.grid.dtype.type
+        u, prepared = buffers.u[:n_samples], buffers.margin[:n_samples]
+        formula, first, second = self._formula(part)
+        if formula == PREPARED:
+            flat = prepared.reshape(-1)
             self.clock.surrogate.apply(flat, flat)
-            never = rule.never_fires
-            if never.any():  # a surrogate need not vanish far below the threshold
-                sigma[:, :, never] = 0
-        given = np.zeros((0, u.shape[1], part.n), u.dtype)
-        for name, first, n in part.populations:
+            prepared[:, :, rule.never_fires] = 0  # a surrogate need not vanish far below the threshold
+        given = adjoint.nothing
+        for name, start, n in part.populations:
             if name == self.output and d_u is not None:
                 given = np.zeros(u.shape, u.dtype)
-                given[:, :, first : first + n] = d_u
+                given[:, :, start : start + n] = d_u
+        down, way = adjoint.nothing, adjoint.down
+        if way is not None:
+            down = self._adjoints[adjoint.down_part].e[:n_samples]
         wants, nothing = self._wants[k], np.empty(0, u.dtype)
         step_backward(
-            u, e, sigma, given, rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset,
-            rule.reset, rule.current, self.clock.detach_reset, self.window, loop.transposed, loop.indptr, loop.indices,
-            loop.weights, loop.lags, adjoint.h, adjoint.a, adjoint.d_drive,
-            adjoint.d_threshold if "threshold" in wants else nothing, adjoint.h_record[:n_samples],
+            u, e, adjoint.d_counts, down, way.first if way else 0, way.weight if way else adjoint.no_sum,
+            way.transposed if way else adjoint.no_sum, formula, real(first), real(second), prepared, given,
+            rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset, rule.reset, rule.current,
+            self.clock.detach_reset, self.window, loop.transposed, loop.indptr, loop.indices, loop.weights, loop.lags,
+            adjoint.h, adjoint.a, adjoint.error, adjoint.slope, adjoint.words, adjoint.flags, adjoint.active,
+            adjoint.d_drive, adjoint.d_threshold if "threshold" in wants else nothing, d_sum,
+            adjoint.h_record[:n_samples],
         )  # fmt: skip
         if "factors" in wants:
             factor_gradients(
                 u, adjoint.h_record, e, rule.beta, rule.drive, rule.threshold, rule.height, rule.v_reset,
                 rule.v_start, rule.reset, adjoint.d_alpha if rule.current == EARLY else nothing, adjoint.d_beta,
             )  # fmt: skip
+
+    def _formula(self, part: GridPart) -> tuple[int, float, float]:
+        """The surrogate of a part as `step_backward` takes it."""
+        if not part.can_spike:
+            return -1, 0.0, 0.0
+        return (PREPARED, 0.0, 0.0) if part.rule.never_fires.any() else self.clock.surrogate.row_formula()
 
     def _add_loop_gradient(self, k: int, part: GridPart, adjoint: _Adjoint, e: NDArray[np.floating]) -> None:
         loop, buffers = part.loop, self.runner.buffers[k]

@@ -2,7 +2,8 @@
 
 Both run over a block of samples, one sample after the other, all steps of it. Forward overwrites the inputs x with the
 potentials before the reset, u; the reset is worked out anew from u where it is needed, so nothing else is kept.
-Backward overwrites e = dL/ds with a = dL/dx. Loops over neurons are contiguous and without branch.
+Backward goes through them row by row with everything else in the nearest cache. Loops over neurons are contiguous and
+without branch.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import numpy as np
 
 from eventsnn.kernels.grid_projection import add_rows, same_window
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.surrogates import PREPARED, RELU_DERIVATIVE, STRAIGHT_THROUGH, TRIANGULAR, fill_row
 
 # reset rules; "subtract" in the next step is one of its own
 NONE, ZERO, SUBTRACT, SUBTRACT_LATER = 0, 1, 2, 3
 # currents: none, used in the step of their inputs, used from the next step on
 NO_CURRENT, EARLY, LATE = 0, 1, 2
+# a scalar product for one neuron costs about as much as its share of a sweep over so many
+_DOTS = 8
 
 
 @kernel(inline=True)
@@ -130,67 +134,108 @@ def step_forward(
     return n_spikes
 
 
+@kernel(fastmath={"contract", "reassoc"}, inline=True)
+def _dot(left, right):
+    """Their scalar product, summed in any order."""
+    total = left.dtype.type(0.0)
+    for o in range(left.size):
+        total += left[o] * right[o]
+    return total
+
+
 @kernel(fastmath={"contract"})
 def step_backward(
-    u, e, sigma, d_u, alpha, beta, gain, threshold, height, v_reset, reset, current, is_detached, window,
-    loop_transposed, loop_indptr, loop_indices, loop_weights, loop_lags, h, a, d_drive, d_threshold, h_record,
+    u, e, d_counts, down, down_first, down_weight, down_transposed, formula, first, second, prepared, d_u,
+    alpha, beta, gain, threshold, height, v_reset, reset, current, is_detached, window,
+    loop_transposed, loop_indptr, loop_indices, loop_weights, loop_lags, h, a, error, slope, words, flags, active,
+    d_drive, d_threshold, d_sum, h_record,
 ):  # fmt: skip
     """All steps of all samples, backwards.
 
-    e : (n_samples, n_steps, n), dL/ds on entry (without what goes through loops), dL/dx on return
-    sigma : the surrogate at u, or of no samples for neurons that never fire; d_u : dL/du of the loss, or of no samples
-    is_detached : the spikes of the reset are constants; window : steps of truncated backpropagation, 0 for all
-    d_drive, d_threshold : (n,), added to; d_threshold only where it is not empty
-    h_record : dL/du in all, written where it is not empty
+    dL/ds, the error, comes from e (n_samples, n_steps, n), or, where `down` has samples, from d_counts (n_samples, n),
+    the same in every step, and from one dense connection to the part whose dL/dx is `down`, columns from down_first on.
+    e, where it has samples, is dL/dx on return. Loops of the part to itself are added here.
+    formula, first, second : the surrogate, see `surrogates.fill_row`; PREPARED: `prepared` (n_samples, n_steps, n) has
+        its values; negative: no neuron ever fires
+    d_u : dL/du of the loss, or of no samples; is_detached : the spikes of the reset are constants
+    window : steps of truncated backpropagation, 0 for all
+    h, a, error, slope, active : (n,) work; flags : as `fired` in `step_forward`, bytes of `words`
+    d_drive, d_threshold : (n,), added to, the latter only where it is not empty; d_sum : (n_samples, n), dL/dx summed
+        over the steps, likewise; h_record : dL/du of all, written where it is not empty
     """
     zero, one = u.dtype.type(0.0), u.dtype.type(1.0)
     n_steps, n = u.shape[1], u.shape[2]
     through_reset = zero if is_detached else one
+    is_compact = RELU_DERIVATIVE <= formula <= TRIANGULAR and formula != STRAIGHT_THROUGH
+    n_down = down_weight.shape[1]
     for s in range(u.shape[0]):
         h[:] = zero
         a[:] = zero
         for t in range(n_steps - 1, -1, -1):
-            row, out = u[s, t], e[s, t]
+            row = u[s, t]
             if window > 0 and (t + 1) % window == 0:
                 if reset == SUBTRACT_LATER and d_threshold.size > 0:  # s_t is a constant there, the threshold is not
                     for k in range(n):
                         d_threshold[k] -= h[k] if row[k] > threshold[k] else zero
                 h[:] = zero
                 a[:] = zero
+            if formula == PREPARED:
+                given = prepared[s, t]
+                for k in range(n):
+                    slope[k] = given[k]
+            elif formula > PREPARED:
+                fill_row(formula, first, second, row, threshold, slope)
+            if down.shape[0] > 0:
+                later, base = down[s, t, down_first : down_first + n_down], d_counts[s]
+                n_active = n
+                if is_compact:
+                    for k in range(n):
+                        flags[k] = slope[k] != zero
+                    n_active = list_flags(words, active, 0)
+                if _DOTS * n_active < n:  # where the surrogate is zero, nobody asks for the error
+                    for p in range(n_active):
+                        error[active[p]] = base[active[p]] + _dot(down_weight[active[p]], later)
+                else:
+                    for k in range(n):
+                        error[k] = base[k]
+                    add_rows(later, down_transposed, 0, error)
+            else:
+                given = e[s, t]
+                for k in range(n):
+                    error[k] = given[k]
             if loop_transposed.shape[0] > 0 and t + 1 < n_steps and same_window(t, 1, window):
-                add_rows(e[s, t + 1], loop_transposed, 0, out)
+                add_rows(e[s, t + 1], loop_transposed, 0, error)
             if loop_indptr.size > 0:
                 rows = e[s]
                 for j in range(n):
-                    total = out[j]
+                    total = error[j]
                     for p in range(loop_indptr[j], loop_indptr[j + 1]):
                         if t + loop_lags[p] < n_steps and same_window(t, loop_lags[p], window):
                             total += loop_weights[p] * rows[t + loop_lags[p], loop_indices[p]]
-                    out[j] = total
+                    error[j] = total
             if current == LATE:  # i_t acts on u_(t+1)
                 for k in range(n):
                     a[k] = alpha[k] * a[k] + gain[k] * h[k]
-            if sigma.shape[0] > 0:
-                slope = sigma[s, t]
+            if formula >= PREPARED:
                 if d_threshold.size > 0:
                     _add_threshold(
-                        row, out, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold
+                        row, error, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold
                     )
                 if reset == ZERO:
                     for k in range(n):
                         g = beta[k] * h[k]
                         kept = zero if row[k] > threshold[k] else g  # the reset cuts what comes from later
-                        h[k] = kept + slope[k] * (out[k] + through_reset * g * (v_reset[k] - row[k]))
+                        h[k] = kept + slope[k] * (error[k] + through_reset * g * (v_reset[k] - row[k]))
                 elif reset == SUBTRACT:
                     for k in range(n):
                         g = beta[k] * h[k]
-                        h[k] = g + slope[k] * (out[k] - through_reset * g * height[k])
+                        h[k] = g + slope[k] * (error[k] - through_reset * g * height[k])
                 elif reset == SUBTRACT_LATER:
                     for k in range(n):
-                        h[k] = beta[k] * h[k] + slope[k] * (out[k] - through_reset * h[k] * height[k])
+                        h[k] = beta[k] * h[k] + slope[k] * (error[k] - through_reset * h[k] * height[k])
                 else:
                     for k in range(n):
-                        h[k] = beta[k] * h[k] + slope[k] * out[k]
+                        h[k] = beta[k] * h[k] + slope[k] * error[k]
             else:
                 for k in range(n):
                     h[k] = beta[k] * h[k]
@@ -198,19 +243,22 @@ def step_backward(
                 given = d_u[s, t]
                 for k in range(n):
                     h[k] += given[k]
+            for k in range(n):
+                d_drive[k] += h[k]
             if current == NO_CURRENT:
                 for k in range(n):
-                    out[k] = h[k]
-                    d_drive[k] += h[k]
+                    a[k] = h[k]
             elif current == EARLY:
                 for k in range(n):
                     a[k] = alpha[k] * a[k] + gain[k] * h[k]
-                    out[k] = a[k]
-                    d_drive[k] += h[k]
-            else:
+            if e.shape[0] > 0:
+                out = e[s, t]
                 for k in range(n):
                     out[k] = a[k]
-                    d_drive[k] += h[k]
+            if d_sum.shape[0] > 0:
+                total_row = d_sum[s]
+                for k in range(n):
+                    total_row[k] += a[k]
             if h_record.shape[0] > 0:
                 kept_row = h_record[s, t]
                 for k in range(n):
@@ -218,18 +266,18 @@ def step_backward(
 
 
 @kernel(fastmath={"contract"}, inline=True)
-def _add_threshold(row, out, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold):
+def _add_threshold(row, error, slope, h, beta, threshold, height, v_reset, reset, through_reset, d_threshold):
     """dL/d(threshold) of one step: through the spike, and through what the reset subtracts; h is that of step t + 1."""
     zero = h.dtype.type(0.0)
     for k in range(row.size):
         g = h[k] if reset == SUBTRACT_LATER else beta[k] * h[k]
         if reset == NONE:
-            d_threshold[k] -= slope[k] * out[k]
+            d_threshold[k] -= slope[k] * error[k]
         elif reset == ZERO:
-            d_threshold[k] -= slope[k] * (out[k] + through_reset * g * (v_reset[k] - row[k]))
+            d_threshold[k] -= slope[k] * (error[k] + through_reset * g * (v_reset[k] - row[k]))
         else:
             fired = g if row[k] > threshold[k] else zero
-            d_threshold[k] -= slope[k] * (out[k] - through_reset * g * height[k]) + fired
+            d_threshold[k] -= slope[k] * (error[k] - through_reset * g * height[k]) + fired
 
 
 @kernel(fastmath={"contract"})

@@ -10,6 +10,9 @@ from __future__ import annotations
 from eventsnn.kernels.exponential import exp_decay
 from eventsnn.kernels.jit import kernel
 
+# formulas that `fill_row` knows; the others are worked out for a whole chunk beforehand
+PREPARED, RELU_DERIVATIVE, SPIKE_AS_GRADIENT, STRAIGHT_THROUGH, BOXCAR, TRIANGULAR, FAST_SIGMOID, ARCTAN = range(8)
+
 
 @kernel(inline=True)
 def relu_derivative(x, zero, one):
@@ -163,3 +166,30 @@ def apply_multi_gaussian(values, height, rate, shift, side_height, side_rate):
     """Replace every x by its `multi_gaussian`."""
     for i in range(values.size):
         values[i] = multi_gaussian(values[i], height, rate, shift, side_height, side_rate)
+
+
+@kernel(inline=True, fastmath={"contract"})
+def fill_row(formula, first, second, u, threshold, out):
+    """out = sigma(u - threshold) by one of the formulas; first, second : its parameters, as of the loops above."""
+    zero, one = out.dtype.type(0.0), out.dtype.type(1.0)
+    if formula == RELU_DERIVATIVE:
+        for k in range(out.size):
+            out[k] = relu_derivative(u[k] - threshold[k], zero, one)
+    elif formula == SPIKE_AS_GRADIENT:
+        for k in range(out.size):
+            out[k] = spike_as_gradient(u[k] - threshold[k], zero, one)
+    elif formula == STRAIGHT_THROUGH:
+        for k in range(out.size):
+            out[k] = one
+    elif formula == BOXCAR:
+        for k in range(out.size):
+            out[k] = boxcar(u[k] - threshold[k], first, second, zero)
+    elif formula == TRIANGULAR:
+        for k in range(out.size):
+            out[k] = triangular(u[k] - threshold[k], first, second, zero)
+    elif formula == FAST_SIGMOID:
+        for k in range(out.size):
+            out[k] = fast_sigmoid(u[k] - threshold[k], first, one)
+    else:
+        for k in range(out.size):
+            out[k] = arctan(u[k] - threshold[k], first, second, one)

@@ -48,6 +48,10 @@ class Surrogate(ABC):
         """(low, high), the open interval of x = v - v_threshold outside which the derivative is 0."""
         return -math.inf, math.inf
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """Number of the formula in `kernels.surrogates.fill_row`, and its parameters; (0, 0, 0) if it is not there."""
+        return 0, 0.0, 0.0
+
     @abstractmethod
     def _run(self, values: NDArray[np.floating]) -> None:
         """Replace every x by sigma(x)."""

@@ -40,6 +40,10 @@ class ReLUDerivative(Surrogate):
         """From just below 0 on, x = 0 included."""
         return -float(np.finfo(np.float32).smallest_normal), math.inf
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().RELU_DERIVATIVE, 0.0, 0.0
+
     def _run(self, values: NDArray[np.floating]) -> None:
         kernels().apply_relu_derivative(values)
 
@@ -71,6 +75,10 @@ class SpikeAsGradient(Surrogate):
         """Above 0."""
         return 0.0, math.inf
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().SPIKE_AS_GRADIENT, 0.0, 0.0
+
     def _run(self, values: NDArray[np.floating]) -> None:
         kernels().apply_spike_as_gradient(values)
 
@@ -95,6 +103,10 @@ class StraightThrough(Surrogate):
     """
 
     name = "straight_through"
+
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().STRAIGHT_THROUGH, 0.0, 0.0
 
     def _run(self, values: NDArray[np.floating]) -> None:
         kernels().apply_straight_through(values)
@@ -137,9 +149,13 @@ class Boxcar(Surrogate):
         """Within half the width."""
         return -self.width / 2, self.width / 2
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().BOXCAR, self.width / 2, 1 / self.width
+
     def _run(self, values: NDArray[np.floating]) -> None:
-        real = values.dtype.type
-        kernels().apply_boxcar(values, real(self.width / 2), real(1 / self.width))
+        _, first, second = self.row_formula()
+        kernels().apply_boxcar(values, values.dtype.type(first), values.dtype.type(second))
 
 
 @dataclass(frozen=True)
@@ -183,6 +199,10 @@ class Triangular(Surrogate):
         """Within the width."""
         return -self.width, self.width
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().TRIANGULAR, self.width, self.height / self.width
+
     def _run(self, values: NDArray[np.floating]) -> None:
-        real = values.dtype.type
-        kernels().apply_triangular(values, real(self.width), real(self.height / self.width))
+        _, first, second = self.row_formula()
+        kernels().apply_triangular(values, values.dtype.type(first), values.dtype.type(second))

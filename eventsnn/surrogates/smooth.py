@@ -45,6 +45,10 @@ class FastSigmoid(Surrogate):
     slope: float = 25.0
     name = "fast_sigmoid"
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().FAST_SIGMOID, self.slope, 0.0
+
     def _run(self, values: NDArray[np.floating]) -> None:
         kernels().apply_fast_sigmoid(values, values.dtype.type(self.slope))
 
@@ -83,9 +87,13 @@ class Arctan(Surrogate):
     alpha: float = 2.0
     name = "arctan"
 
+    def row_formula(self) -> tuple[int, float, float]:
+        """See `Surrogate.row_formula`."""
+        return kernels().ARCTAN, self.alpha / 2, math.pi * self.alpha / 2
+
     def _run(self, values: NDArray[np.floating]) -> None:
-        real = values.dtype.type
-        kernels().apply_arctan(values, real(self.alpha / 2), real(math.pi * self.alpha / 2))
+        _, first, second = self.row_formula()
+        kernels().apply_arctan(values, values.dtype.type(first), values.dtype.type(second))
 
 
 @dataclass(frozen=True)
