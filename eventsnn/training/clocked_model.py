@@ -27,6 +27,7 @@ from eventsnn.simulation.grid_network import GridNetwork
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BLOCK_SIZE, BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
+from eventsnn.training.count_regularizers import SpikeCountTarget
 from eventsnn.training.models import Model
 
 __all__ = ["ClockedModel", "clocked_model_of"]
@@ -292,9 +293,10 @@ def clocked_model_of(
     if given:
         raise ValidationError(f"Trainer.{given[0]}: not with a clock; it is for networks in continuous time")
     for regularizer in regularizers:
-        if getattr(regularizer, "looks_at", None) != "counts":
+        if getattr(regularizer, "looks_at", None) != "counts" or isinstance(regularizer, SpikeCountTarget):
             raise ValidationError(
-                f"Trainer.regularizers: with a clock they are functions of spike counts, got {regularizer!r}"
+                "Trainer.regularizers: with a clock they are functions of the spike counts of one sample, such as "
+                f"SpikeCountUpperBound, got {regularizer!r}"
             )
     return ClockedModel(network, loss, clock, output=output, learn=learn, regularizers=regularizers)
 

@@ -21,8 +21,12 @@ from eventsnn import (
     Leaky,
     Network,
     Sequential,
+    Sparse,
     SpikeCountCrossEntropy,
+    SpikeCountLowerBound,
     SpikeCountMSE,
+    SpikeCountTarget,
+    SpikeCountUpperBound,
     Spikes,
     Trainer,
     Triangular,
@@ -30,6 +34,7 @@ from eventsnn import (
     loss_and_grad,
 )
 from tests.gradients.test_surrogate_gradient import linear_loss
+from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, WIRINGS, random_case
 
 POSITIVE = ("tau_mem", "tau_syn", "v_threshold")
@@ -92,6 +97,33 @@ def test_steps_of_gradient_descent_are_those_of_loss_and_grad(kind, wiring):
         np.testing.assert_allclose(trainer.network.parameter(name), by_hand.parameter(name), rtol=1e-10, atol=1e-13)
 
 
+def test_regularizers_act_on_every_hidden_population():
+    case = random_case(31, "leaky", "loop", n_samples=5, n_steps=15)
+    network, spikes = one_input(case)
+    labels, loss, rate = np.arange(5) % 4, linear_loss("membrane", 4, 15), 1e-3
+    bounds = SpikeCountUpperBound(bound=2.0, strength=0.7), SpikeCountLowerBound(bound=1.0, strength=0.3)
+    clock = Clock(n_steps=15, dt=DT, decode="membrane")
+    projections = [p for p in case.projections if p.pre != "y"]
+    result = reference.run(case.populations, projections, {"x": case.dense["x"]}, surrogate=clock.surrogate.derivative)
+    d_counts = {name: sum(bound.value_and_grad(result.counts(name))[1] for bound in bounds) / 5 for name in ("a", "b")}
+    assert all(derivative.any() for derivative in d_counts.values())
+    d_u = loss.value_and_grad(result.u["out"], labels)[1] / 5
+    expected = result.backward(d_counts, {"out": d_u}).weights
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BinningWarning)
+        trainer = Trainer(network, loss, SGD(rate), seed=0, batch_size=5, clock=clock, regularizers=bounds,
+                          learn={"weight": 1.0})  # fmt: skip
+        trainer.fit(Split(spikes, labels), None, 1, progress=False)
+    for name, projection, gradient in zip(network.projection_names, network.projections, expected, strict=True):
+        connection = projection.connection
+        if isinstance(connection, Sparse):
+            sources = np.repeat(np.arange(connection.n_pre), np.diff(connection.indptr))
+            gradient = gradient[sources, connection.indices]
+        step = (connection.weight - trainer.network.parameter(f"{name}.weight")) / rate
+        # weights of size 1 differ by rate times the gradient: rounding of 1e-16/rate
+        np.testing.assert_allclose(step, gradient, rtol=1e-11, atol=1e-12, err_msg=name)
+
+
 def test_the_network_given_is_not_changed():
     case = random_case(22, "leaky", "loop", n_samples=5, n_steps=10)
     network, spikes = one_input(case)
@@ -139,21 +171,45 @@ def test_a_chain_learns_two_classes(cell, learn, loss):
     assert before < 0.9 < after
 
 
+def _images(n_samples, rng):
+    """Constant currents of 12 channels, stronger in the half of the class; an eighth of them is 0."""
+    labels = rng.integers(0, 2, n_samples)
+    rows = np.where((np.arange(12) < 6) == (labels[:, None] == 0), 0.5, 0.2) * rng.uniform(0.5, 1.5, (n_samples, 12))
+    rows[rng.random(rows.shape) < 0.125] = 0.0
+    return Split(Currents(rows), labels)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n_threads", [2, 3])
-def test_training_has_the_same_bits_for_every_number_of_threads(n_threads):
-    clock = Clock(n_steps=20)
+@pytest.mark.parametrize("make", [_two_classes, _images])
+def test_training_has_the_same_bits_for_every_number_of_threads(make, n_threads, dtype):
     states = []
     for threads in (1, n_threads):
         rng = np.random.default_rng(24)
-        train = _two_classes(300, rng)
+        train = make(500, rng)
         trainer = Trainer(
-            _chain(rng, Leaky(0.9)),
-            SpikeCountMSE(correct=10, wrong=2), Adam(5e-3), seed=1, batch_size=150, clock=clock, n_threads=threads,
+            _chain(rng, Leaky(0.9), dtype), SpikeCountMSE(correct=10, wrong=2), Adam(5e-3), seed=1, batch_size=250,
+            clock=Clock(n_steps=20), n_threads=threads,
         )  # fmt: skip
         trainer.fit(train, None, 2, progress=False)
         states.append(trainer.network.parameters())
     for name, weight in states[0].items():
         np.testing.assert_array_equal(weight, states[1][name])
+
+
+@pytest.mark.parametrize("make", [_two_classes, _images])
+def test_a_step_of_a_large_batch_is_that_of_loss_and_grad(make):
+    rng = np.random.default_rng(30)
+    train = make(250, rng)  # several blocks and chunks
+    network, loss, clock = _chain(rng, Leaky(0.9), np.float64), SpikeCountMSE(correct=10, wrong=2), Clock(n_steps=20)
+    value, gradients = loss_and_grad(network, train.spikes, train.labels, loss, method="surrogate", clock=clock)
+    trainer = Trainer(network, loss, SGD(0.1), seed=1, batch_size=250, clock=clock, n_threads=2)
+    assert trainer.fit(train, None, 1, progress=False)[0].train_loss == pytest.approx(value, rel=1e-12)
+    for name, weight in network.parameters().items():
+        step = (weight - trainer.network.parameters()[name]) / 0.1
+        # the difference of weights of size 1 has a rounding of 1e-16/0.1; sums over shuffled samples
+        scale = np.abs(gradients.parameters[name]).max()
+        np.testing.assert_allclose(step, gradients.parameters[name], rtol=0, atol=1e-12 * scale + 1e-14)
 
 
 def test_training_goes_on_from_a_state_with_the_same_bits():
@@ -177,9 +233,7 @@ def test_training_goes_on_from_a_state_with_the_same_bits():
 
 def test_constant_currents_are_learned():
     rng = np.random.default_rng(27)
-    labels = rng.integers(0, 2, 120)
-    images = np.where((np.arange(12) < 6) == (labels[:, None] == 0), 0.5, 0.2) * rng.uniform(0.5, 1.5, (120, 12))
-    split = Split(Currents(images.astype(np.float32)), labels)
+    split = _images(120, rng)
     trainer = Trainer(
         _chain(rng, Leaky(0.9)), SpikeCountMSE(correct=10, wrong=2), Adam(5e-3), seed=1, batch_size=20,
         clock=Clock(n_steps=20),
@@ -197,6 +251,8 @@ def test_constant_currents_are_learned():
         ({"clock": 1.0}, "Trainer.clock: must be a Clock"),
         ({"t_max": 5.0}, "Trainer.t_max: not with a clock"),
         ({"output": "nobody"}, "nobody"),
+        # its mean over the batch is not known while a chunk of it runs
+        ({"regularizers": [SpikeCountTarget(target=1.0, strength=1.0)]}, "counts of one sample, .* SpikeCountTarget"),
     ],
 )
 def test_trainer_with_a_clock_refuses(options, message):
