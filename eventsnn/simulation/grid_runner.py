@@ -17,7 +17,7 @@ from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjecti
 __all__ = ["GridRunner", "chunk_size"]
 
 #: What the potentials and derivatives of a chunk may take: a few of the second-level caches of a core.
-_CHUNK_BYTES = 2**22
+_CHUNK_BYTES = 2**21
 
 
 def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -> int:
