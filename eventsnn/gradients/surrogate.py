@@ -204,16 +204,21 @@ class ClockedGradient:
                 self.window, source, e,
             )  # fmt: skip
 
-    def _step(self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None) -> None:
-        rule, loop = part.rule, part.loop
-        u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
-        sigma = self.runner.buffers[k].margin[:n_samples]
+    def _slopes(self, k: int, n_samples: int) -> NDArray[np.floating]:
+        """The surrogate at the potentials of part k, in the place of the margins; of no samples if it never fires."""
+        part, sigma = self.grid.parts[k], self.runner.buffers[k].margin[:n_samples]
         if part.can_spike:
             flat = sigma.reshape(-1)
             self.clock.surrogate.apply(flat, flat)
-            never = rule.never_fires
+            never = part.rule.never_fires
             if never.any():  # a surrogate need not vanish far below the threshold
                 sigma[:, :, never] = 0
+        return sigma
+
+    def _step(self, k: int, part: GridPart, adjoint: _Adjoint, n_samples: int, d_u: NDArray[np.float64] | None) -> None:
+        rule, loop = part.rule, part.loop
+        u, e = self.runner.buffers[k].u[:n_samples], adjoint.e[:n_samples]
+        sigma = self._slopes(k, n_samples)
         given = np.zeros((0, u.shape[1], part.n), u.dtype)
         for name, first, n in part.populations:
             if name == self.output and d_u is not None:
