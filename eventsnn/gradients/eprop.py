@@ -180,11 +180,6 @@ def require_eprop(where: str, grid: GridNetwork, clock: Clock, output: str) -> N
                 f"{where}.network: e-prop needs Dense connections with one delay each, but {name} is {connection!r}; "
                 f"{instead}"
             )
-        if projection.source == output:
-            raise ValidationError(
-                f"{where}.network: the readout {output!r} of e-prop cannot send to others, but there is {name}; "
-                f"{instead}"
-            )
     rule = grid.part_of[output][0].rule
     for key in ("alpha", "beta", "gain"):
         if not _is_shared(getattr(rule, key)):

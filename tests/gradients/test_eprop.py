@@ -1,8 +1,8 @@
 """e-prop: equal to the exact gradient where no error goes through recurrent spikes, and to that gradient cut elsewhere.
 
-The cut is no formula of its own: the recurrent spikes of a run are recorded and given to a network without recurrence as
-an input, with the recurrent weights as its weights. Backpropagation through time of that network is the oracle, that of
-`tests.reference.grid_numpy` (dense, reverse accumulation) and that of `loss_and_grad`.
+The cut is no formula of its own: the recurrent spikes of a run are recorded and given as an input to a network without
+recurrence, with the recurrent weights as its weights. Backpropagation through time of that network is the oracle: that
+of `tests.reference.grid_numpy` (dense, reverse accumulation), and that of `loss_and_grad`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from eventsnn import (
+    SGD,
     Adam,
     Arctan,
     BinningWarning,
@@ -28,20 +29,19 @@ from eventsnn import (
     Network,
     Population,
     Projection,
-    Sequential,
     Sparse,
+    SpikeCountMSE,
     SpikeCountTarget,
     Spikes,
-    Synaptic,
     Trainer,
     Triangular,
     ValidationError,
     loss_and_grad,
     simulate_clocked,
 )
+from eventsnn.datasets.base import Split
 from eventsnn.gradients.eprop import EpropGradient
 from eventsnn.gradients.surrogate import ClockedGradient
-from eventsnn.kernels.eprop import events_by_neuron
 from eventsnn.simulation.grid_inputs import GridInput
 from eventsnn.simulation.grid_network import GridNetwork
 from tests.reference import grid_numpy as reference
@@ -319,21 +319,122 @@ def test_eprop_without_a_spike_leaves_the_biases():
     assert found["out.bias"].any()
 
 
-def test_events_by_neuron_keeps_steps_and_values():
-    rng = np.random.default_rng(13)
-    n_samples, n_steps, n_pre = 3, 7, 5
-    numbers = rng.integers(0, 4, n_samples * n_steps)
-    starts = np.concatenate(([0], np.cumsum(numbers)))[n_steps:]  # the first sample belongs to another chunk
-    neurons, values = rng.integers(0, n_pre, numbers.sum()), rng.normal(size=numbers.sum())
-    n_events = starts[-1] - starts[0]
-    firsts = np.empty(2 * n_pre + 1, np.int64)
-    steps, ordered = np.empty(n_events, np.int64), np.empty(n_events)
-    events_by_neuron(starts, neurons, values, n_steps, n_pre, firsts, steps, ordered)
-    of_event = np.repeat(np.arange(2 * n_steps), numbers[n_steps:])
-    own_neurons, own_values = neurons[starts[0] :], values[starts[0] :]
-    for s in range(2):
-        for j in range(n_pre):
-            mine = (own_neurons == j) & (of_event // n_steps == s)
-            place = slice(firsts[s * n_pre + j], firsts[s * n_pre + j + 1])
-            np.testing.assert_array_equal(steps[place], of_event[mine] % n_steps)
-            np.testing.assert_array_equal(ordered[place], own_values[mine])
+# -- training ---------------------------------------------------------------------------------------------------------
+
+
+def test_trainer_takes_the_step_of_eprop():
+    case = Case(14, "leaky")
+    case.labels = np.arange(N_SAMPLES) % N_OUT
+    rate = 1e-2
+    learn = {"weight": 1.0, "bias": 1.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BinningWarning)
+        trainer = Trainer(
+            case.network, MembraneCrossEntropy(), SGD(rate), seed=0, learn=learn, clock=case.clock(method="eprop")
+        )
+        trainer.fit(Split(case.spikes, case.labels), None, 1, progress=False)
+    gradients = case.gradients("eprop", case.clock(method="surrogate"))[1].parameters  # its own method counts
+    for name, gradient in gradients.items():
+        expected = case.network.parameter(name) - rate * gradient
+        np.testing.assert_allclose(trainer.network.parameter(name), expected, rtol=0, atol=1e-14, err_msg=name)
+
+
+def delayed_match(n_samples, rng):
+    """Two of three symbols of four channels, 4 steps each with 10 steps of silence between: are they the same?"""
+    labels = np.arange(n_samples) % 2
+    first = rng.integers(0, 3, n_samples)
+    second = np.where(labels == 1, first, (first + rng.integers(1, 3, n_samples)) % 3)
+    times = np.concatenate([rng.integers(0, 4, (n_samples, 4)), 14 + rng.integers(0, 4, (n_samples, 4))], axis=1)
+    channels = np.concatenate([4 * first[:, None] + np.arange(4), 4 * second[:, None] + np.arange(4)], axis=1)
+    samples = np.repeat(np.arange(n_samples), 8)
+    return Split(Spikes(samples, channels.ravel(), times.ravel(), n_samples=n_samples, n_neurons=12), labels)
+
+
+@pytest.mark.slow
+def test_eprop_trains_a_recurrent_network():
+    """Only the recurrent weights learn, so nothing but e-prop's gradient of them can tell the classes apart."""
+    rng = np.random.default_rng(15)
+    train, test = delayed_match(512, rng), delayed_match(512, rng)
+    unit, readout = Leaky(beta=0.9), Leaky(beta=0.9, v_threshold=np.inf)
+    network = Network(
+        {"x": 12},
+        {"a": Population(unit, 60), "out": Population(readout, 2)},
+        [
+            Projection("x", "a", Dense(rng.normal(0.0, 0.6, (12, 60)))),
+            Projection("a", "a", Dense(rng.normal(0.0, 1.0 / np.sqrt(60), (60, 60)))),
+            Projection("a", "out", Dense(rng.normal(0.0, 1.0 / np.sqrt(60), (60, 2)))),
+        ],
+    )
+    clock = Clock(n_steps=24, surrogate=Triangular(), decode="membrane", method="eprop")
+    trainer = Trainer(
+        network, MaxVoltageCrossEntropy(), Adam(3e-3), seed=0, batch_size=32, learn={"a->a.weight": 1.0}, clock=clock
+    )
+    before = trainer.evaluate(test)
+    trainer.fit(train, None, 20, progress=False)
+    after = trainer.evaluate(test)
+    np.testing.assert_array_equal(trainer.network.parameter("x->a.weight"), network.parameter("x->a.weight"))
+    assert before.accuracy < 0.6
+    assert after.accuracy > 0.85
+
+
+# -- what it does not take --------------------------------------------------------------------------------------------
+
+PLAIN = {
+    "neuron": Leaky(beta=0.9), "readout": Leaky(beta=0.9, v_threshold=np.inf), "first": Dense(np.ones((2, 3))),
+    "loop": Dense(np.ones((3, 3))), "last": Dense(np.ones((3, 2))), "others": {},
+}  # fmt: skip
+REFUSED = {
+    "a readout that fires": ({"readout": Leaky(beta=0.9)}, "'out' does; give it v_threshold=inf"),
+    "several hidden populations": (
+        {"others": {"b": Population(Leaky(beta=0.9), 2)}},
+        "one hidden .*'a', 'b'",
+    ),
+    "no hidden population that fires": (
+        {"neuron": Leaky(beta=0.9, v_threshold=np.inf), "loop": None, "last": None},
+        "one hidden population that fires",
+    ),
+    "sparse connections": ({"loop": Sparse(np.eye(3))}, "Dense connections with one delay each, but a->a is Sparse"),
+    "delays per synapse": ({"loop": Dense(np.ones((3, 3)), delay=np.ones((3, 3)))}, "one delay each, but a->a"),
+    "readouts unlike each other": ({"readout": Leaky(beta=[0.9, 0.8], v_threshold=np.inf)}, "have different beta"),
+}
+
+
+def small_network(neuron, readout, first, loop, last, others):
+    populations = {"a": Population(neuron, 3)} | others | {"out": Population(readout, 2)}
+    edges = [("x", "a", first), ("a", "a", loop), ("a", "out", last)]
+    return Network({"x": 2}, populations, [Projection(*edge) for edge in edges if edge[2] is not None])
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_eprop_names_what_it_does_not_take(case):
+    changes, message = REFUSED[case]
+    network, loss = small_network(**(PLAIN | changes)), MembraneCrossEntropy()
+    spikes = Spikes([0], [0], [0.0], n_samples=1, n_neurons=2)
+    clock = Clock(n_steps=5, decode="membrane", method="eprop")
+    with pytest.raises(ValidationError, match=f"loss_and_grad.*{message}"):
+        loss_and_grad(network, spikes, [0], loss, method="eprop", clock=clock)
+    with pytest.raises(ValidationError, match=f"Trainer.*{message}"):
+        Trainer(network, loss, Adam(1e-3), seed=0, clock=clock)
+    loss_and_grad(network, spikes, [0], loss, method="surrogate", clock=clock)  # as the message says
+
+
+def test_eprop_options():
+    network, spikes = small_network(**PLAIN), Spikes([0], [0], [0.0], n_samples=1, n_neurons=2)
+    loss, clock = MembraneCrossEntropy(), Clock(n_steps=5, decode="membrane")
+
+    def run(**options):
+        return loss_and_grad(network, spikes, [0], loss, **({"method": "eprop", "clock": clock} | options))
+
+    run()
+    with pytest.raises(ValidationError, match="Clock.method: must be 'surrogate' or 'eprop', got 'rtrl'"):
+        Clock(n_steps=5, method="rtrl")
+    with pytest.raises(ValidationError, match="loss_and_grad.clock: truncate=2 .* leave it out"):
+        run(clock=replace(clock, truncate=2))
+    with pytest.raises(ValidationError, match="method='eprop' needs clock"):
+        run(clock=None)
+    with pytest.raises(ValidationError, match="silent_strength are not for method='eprop'"):
+        run(silent_strength=1.0)
+    with pytest.raises(ValidationError, match="Trainer.learn: e-prop has no gradient of a.beta"):
+        Trainer(network, loss, Adam(1e-3), seed=0, learn={"beta": 1.0}, clock=replace(clock, method="eprop"))
+    with pytest.raises(ValidationError, match="looks at spikes, but 'out' never fires"):
+        loss_and_grad(network, spikes, [0], SpikeCountMSE(5.0, 0.0), method="eprop", clock=clock)
