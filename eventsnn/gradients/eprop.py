@@ -99,7 +99,7 @@ class EpropGradient(ClockedGradient):
         return signal
 
     def _add_of_readout(self, errors: Floats, d_constant: Any) -> None:
-        """Gradients of its weights and biases, and of its constant drive (n_samples, 1, n)."""
+        """Gradients of its weights and biases, and of its constant drive (n_samples, n)."""
         part, late = self.grid.parts[self._reads_out], _lateness(self.grid.parts[self._reads_out])
         for projection in part.projections:
             trains = self._trains(projection.name, projection.source, len(errors))
@@ -109,7 +109,7 @@ class EpropGradient(ClockedGradient):
         d_drive = self._adjoints[self._reads_out].d_drive[None]
         readout_gradient(*self._ticks, 0, _filtering(part.rule, of_bias=True), errors, d_drive)
         for s in range(0 if d_constant is None else len(errors)):
-            readout_gradient(*self._ticks, late, _filtering(part.rule), errors[s : s + 1], d_constant[s])
+            readout_gradient(*self._ticks, late, _filtering(part.rule), errors[s : s + 1], d_constant[s : s + 1])
 
     def _add_of_hidden(self, signal: Floats, direct: Floats, d_constant: Any) -> None:
         """The same of the hidden population; direct : (n_samples, n), dL/d(counts), or of no samples."""
@@ -138,7 +138,7 @@ class EpropGradient(ClockedGradient):
                 add(trains, lag + late, self.gradients[f"{name}.weight"])
         add(self._ticks, 0, self._adjoints[self._fires].d_drive[None], of_bias=True)
         for s in range(0 if d_constant is None else n_samples):
-            add(self._ticks, late, d_constant[s], samples=slice(s, s + 1))
+            add(self._ticks, late, d_constant[s : s + 1], samples=slice(s, s + 1))
 
     def _trains(self, name: str, source: str, n_samples: int) -> tuple[Any, Any, Any] | None:
         """Events of the source by neuron; None for a constant input, and where no gradient is wanted."""
