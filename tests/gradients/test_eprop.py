@@ -42,6 +42,7 @@ from eventsnn import (
 from eventsnn.datasets.base import Split
 from eventsnn.gradients.eprop import EpropGradient
 from eventsnn.gradients.surrogate import ClockedGradient
+from eventsnn.simulation import grid_runner
 from eventsnn.simulation.grid_inputs import GridInput
 from eventsnn.simulation.grid_network import GridNetwork
 from tests.reference import grid_numpy as reference
@@ -306,6 +307,17 @@ def test_eprop_does_not_depend_on_threads_nor_blocks():
         np.testing.assert_array_equal(gradient, found[1][name])
     expected = case.cut_gradients(case.clock())[1]
     assert_same(found[0], expected)
+
+
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_eprop_does_not_depend_on_chunks(monkeypatch, is_constant):
+    case = Case(16, "synaptic", lag=None if is_constant else 1)
+    if is_constant:
+        case.spikes = Currents(np.random.default_rng(0).uniform(0.0, 0.4, (N_SAMPLES, N_IN)))
+    whole = case.gradients("eprop", case.clock())[1].parameters
+    monkeypatch.setattr(grid_runner, "_CHUNK_BYTES", 3 * (N + N_OUT) * N_STEPS * 8 * 3)  # three samples, then one
+    assert grid_runner.chunk_size(GridNetwork(case.network, DT), N_STEPS, N_SAMPLES, 3) == 3
+    assert_same(case.gradients("eprop", case.clock())[1].parameters, whole, tolerance=1e-14)  # another order of sums
 
 
 def test_eprop_without_a_spike_leaves_the_biases():
