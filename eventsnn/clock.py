@@ -21,6 +21,8 @@ class Clock:
     n_steps : number of steps of a sample, >= 1
     dt : length of a step, in the unit of the spike times and time constants
     surrogate : stands in for ds/dv, default ``Arctan()``
+    method : how `Trainer` takes the gradient: "surrogate", backpropagation through time; "eprop", forward in time, see
+        `loss_and_grad`, whose own `method` goes before this one
     detach_reset : take the spikes in the reset as constants, so that the gradient goes around it
     truncate : steps after which states and spikes on their way are taken as constants (truncated backpropagation
         through time); None for never
@@ -45,6 +47,7 @@ class Clock:
     detach_reset: bool = False
     truncate: int | None = None
     decode: Literal["rate", "latency", "membrane"] = "rate"
+    method: Literal["surrogate", "eprop"] = "surrogate"
 
     def __post_init__(self) -> None:
         if count("Clock.n_steps", self.n_steps) < 1:
@@ -61,3 +64,5 @@ class Clock:
             raise ValidationError(f"Clock.truncate: must be >= 1 or None, got {self.truncate}")
         if self.decode not in ("rate", "latency", "membrane"):
             raise ValidationError(f"Clock.decode: must be 'rate', 'latency' or 'membrane', got {self.decode!r}")
+        if self.method not in ("surrogate", "eprop"):
+            raise ValidationError(f"Clock.method: must be 'surrogate' or 'eprop', got {self.method!r}")

@@ -106,6 +106,7 @@ def build_clock(config: ClockedConfig) -> Clock:
         surrogate=surrogate_of(training.surrogate.name, **training.surrogate.model_dump(exclude={"name"})),
         detach_reset=training.detach_reset,
         truncate=training.truncate,
+        method=training.method,
         decode=network.decode,
     )
 

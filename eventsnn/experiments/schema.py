@@ -141,7 +141,20 @@ class ClockedConfig(Config):
             raise ValueError("training.regularizers act on hidden units, but network.hidden is empty")
         if training.input_dropout > 0 and isinstance(dataset, MnistImages) and dataset.encoding.name == "currents":
             raise ValueError("training.input_dropout leaves out input spikes, but dataset.encoding is currents")
+        if training.method == "eprop":
+            self._require_eprop_fits()
         return self
+
+    def _require_eprop_fits(self) -> None:
+        network, training = self.network, self.training
+        if network.output != "readout" or len(network.hidden) != 1:
+            raise ValueError(
+                "training.method eprop needs one hidden layer and network.output readout; method surrogate takes all"
+            )
+        if training.truncate is not None:
+            raise ValueError("training.truncate must be null with method eprop, which does not go back in time")
+        if any(rate > 0 for name, rate in training.learn if name != "weights"):
+            raise ValueError("training.learn: method eprop has gradients of the weights only")
 
 
 #: kinds of experiments by their network.engine

@@ -248,11 +248,14 @@ ClockedLoss = Annotated[
 
 
 class ClockedTrainingConfig(CommonTraining):
-    """How a clock-driven network is trained: by surrogate gradients, backwards through the steps."""
+    """How a clock-driven network is trained: by surrogate gradients, backwards through the steps, or by e-prop."""
 
     loss: ClockedLoss = described("loss on the spike counts or the potentials of the outputs")
     surrogate: SurrogateConfig = default(
         {"name": "fast_sigmoid"}, "what stands in for the derivative of a spike by its distance x from the threshold"
+    )
+    method: Literal["surrogate", "eprop"] = default(
+        "surrogate", "surrogate: back through time; eprop: forward, without what goes through recurrent spikes"
     )
     detach_reset: bool = default(False, "true: gradients go around the reset; false: through it")
     truncate: PositiveInt | None = default(None, "gradients are cut every so many steps; null: they go all the way")

@@ -1,4 +1,4 @@
-"""`loss_and_grad`: the mean loss over samples and its gradient, in closed form, by EventProp or by a surrogate."""
+"""`loss_and_grad`: the mean loss and its gradient, in closed form, by EventProp, by a surrogate or by e-prop."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import require_time_loss
+from eventsnn.gradients.eprop import EPROP_KINDS, EpropGradient, require_eprop
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, block_events, require_first_spike
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.grid_outputs import output_of, require_grid_loss
@@ -37,9 +38,9 @@ class Gradients:
     ----------
     parameters : by name as in `Sequential.parameters` or, of a Network, in `Network.parameter_names`; by EventProp also
         delays and neuron parameters ("hidden.delay", "hidden.tau_mem", ...), by surrogate those of the units of the
-        grid ("hidden.bias", "hidden.beta", ...), in the shapes that were given
+        grid ("hidden.bias", "hidden.beta", ...), by e-prop their biases, in the shapes that were given
     input_times : "first_spike": (n_samples, n_inputs), dL/dt of each input neuron's spike (0 where it has none);
-        "eventprop": (n_events,), in the order of the input spikes; "surrogate": empty, a grid has no derivative by time
+        "eventprop": (n_events,), in the order of the input spikes; otherwise empty, a grid has no derivative by time
     """
 
     parameters: dict[str, NDArray[np.floating]]
@@ -52,7 +53,7 @@ def loss_and_grad(
     targets: ArrayLike,
     loss: Any,
     *,
-    method: Literal["first_spike", "eventprop", "surrogate"] = "first_spike",
+    method: Literal["first_spike", "eventprop", "surrogate", "eprop"] = "first_spike",
     clock: Clock | None = None,
     t_max: float = np.inf,
     output: str | None = None,
@@ -60,22 +61,25 @@ def loss_and_grad(
     silent_strength: float = 0.0,
     n_threads: int = 1,
 ) -> tuple[float, Gradients]:
-    """Mean loss over the samples and its gradient: exact, but for "surrogate".
+    """Mean loss over the samples and its gradient: exact, but for "surrogate" and "eprop".
 
     Parameters
     ----------
     network : for "first_spike" a chain of layers whose neurons fire at most once, without delays; for "eventprop" any
-        network with one input; for "surrogate" any network that `simulate_clocked` takes
+        network with one input; for "surrogate" any network that `simulate_clocked` takes; for "eprop" one hidden
+        population, recurrent or not, and a readout that never fires, by `Dense` connections with one delay each
     spikes : input; for "first_spike" at most one spike per input neuron for `Gradients.input_times` to be meaningful;
-        for "surrogate" whatever `simulate_clocked` takes
+        for "surrogate" and "eprop" whatever `simulate_clocked` takes
     targets : class of each sample, shape (n_samples,)
     loss : a loss on first spike times; for "eventprop" also on the potentials of a readout or on spike counts; for
-        "surrogate" on spike counts, rates or membrane potentials
+        "surrogate" on spike counts, rates or membrane potentials, for "eprop" on membrane potentials
     method : "first_spike", the closed-form gradient of the weights; "eventprop", that of every parameter, in float64;
-        "surrogate", backpropagation through time on the grid of `clock`, in the dtype of the weights
-    clock : "surrogate": the grid, the surrogate, and how the reset is treated
+        "surrogate", backpropagation through time on the grid of `clock`, in the dtype of the weights; "eprop", the same
+        without what goes through recurrent spikes, by eligibility traces forward in time: of weights and biases
+    clock : "surrogate" and "eprop": the grid, the surrogate, and how the reset is treated; its own `method` is for
+        `Trainer`
     t_max : "eventprop": end of the simulation
-    output : "eventprop" and "surrogate": population that the loss looks at; default: the last one
+    output : all but "first_spike": population that the loss looks at; default: the last one
     min_slope : "eventprop": bounds the gradients of nearly grazing spikes, see `eventprop`
     silent_strength : strength of the hinge on the peak potential of *every* silent neuron, hidden or the right output
     n_threads : threads over blocks of samples; the result does not depend on it
@@ -98,6 +102,19 @@ def loss_and_grad(
     vanishes. A silent neuron passes nothing but its hinge. Of losses on spike counts the gradient is the surrogate of
     `SpikeCountSurrogate`. Parameters of the neurons of a readout are left out; `eventprop` has them.
 
+    e-prop (Bellec et al. 2020): dL/dW_ji = sum_t L_j[t] F(e_ji)[t], with the eligibility e_ji[t] = sigma(u_j[t] -
+    v_threshold) du_j[t]/dW_ji along the neuron's own potential, F the response of the readout, and the learning signal
+    L_j = sum_k W_jk dL/du_k. Without a recurrent connection it is what "surrogate" gives, to rounding; with one it is
+    that of a network whose recurrent spikes are given from outside. Learning online needs a loss whose derivative in
+    step t is known then, such as `MembraneCrossEntropy`; with others the traces run forward as well, but the learning
+    signal is known at the end of a sample only.
+
+    References
+    ----------
+    Goeltz, J. et al. (2021), Fast and energy-efficient neuromorphic deep learning with first-spike times,
+    doi 10.1038/s42256-021-00388-x; Bellec, G. et al. (2020), A solution to the learning dilemma for recurrent networks
+    of spiking neurons, doi 10.1038/s41467-020-17236-y
+
     Examples
     --------
     >>> import numpy as np
@@ -111,18 +128,18 @@ def loss_and_grad(
     >>> list(grad.parameters)[:4]
     ['output.weight', 'output.delay', 'output.tau_mem', 'output.tau_syn']
     """
-    if method not in ("first_spike", "eventprop", "surrogate"):
+    if method not in ("first_spike", "eventprop", "surrogate", "eprop"):
         raise ValidationError(
-            f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop', 'surrogate'"
+            f"loss_and_grad: unknown method {method!r}; available: 'first_spike', 'eventprop', 'surrogate', 'eprop'"
         )
     number("loss_and_grad.silent_strength", silent_strength, at_least=0.0)
     number("loss_and_grad.min_slope", min_slope, at_least=0.0)
-    if method == "surrogate":
+    if method in ("surrogate", "eprop"):
         if t_max != np.inf or min_slope != 0.0 or silent_strength != 0.0:
-            raise ValidationError("loss_and_grad: t_max, min_slope and silent_strength are not for method='surrogate'")
-        return _by_surrogate(network, spikes, targets, loss, clock, output, n_threads)
+            raise ValidationError(f"loss_and_grad: t_max, min_slope and silent_strength are not for method={method!r}")
+        return _on_grid(network, spikes, targets, loss, method, clock, output, n_threads)
     if clock is not None:
-        raise ValidationError("loss_and_grad: clock is for method='surrogate'")
+        raise ValidationError("loss_and_grad: clock is for method='surrogate' and method='eprop'")
     require_continuous("loss_and_grad", network)
     if method == "eventprop":
         return _by_eventprop(network, spikes, targets, loss, t_max, output, min_slope, silent_strength, n_threads)
@@ -170,14 +187,17 @@ def _by_eventprop(
     return _named_as(network, _mean(run, wanted, labels.size, n_threads))
 
 
-def _by_surrogate(
-    network: Any, inputs: Any, targets: ArrayLike, loss: Any, clock: Clock | None, output: str | None, n_threads: int
-) -> tuple[float, Gradients]:
+def _on_grid(
+    network: Any, inputs: Any, targets: ArrayLike, loss: Any, method: str, clock: Clock | None, output: str | None,
+    n_threads: int,
+) -> tuple[float, Gradients]:  # fmt: skip
     if not isinstance(clock, Clock):
-        raise ValidationError(f"loss_and_grad: method='surrogate' needs clock=Clock(...), got {clock!r}")
+        raise ValidationError(f"loss_and_grad: method={method!r} needs clock=Clock(...), got {clock!r}")
     grid = GridNetwork(network, clock.dt)
     name = output_of("loss_and_grad", grid.graph, output)
     require_grid_loss("loss_and_grad", loss, clock, name, grid.graph.populations[name].can_spike)
+    if method == "eprop":
+        require_eprop("loss_and_grad", grid, clock, name)
     given = checked_inputs("loss_and_grad", grid.graph, inputs, clock.dt)
     n_steps = n_steps_of("loss_and_grad", given, clock.n_steps)
     sources = {
@@ -191,11 +211,13 @@ def _by_surrogate(
         if isinstance(population.neuron, StepNeuron):
             for key in population.neuron.parameter_names():
                 value = np.asarray(getattr(population.neuron, key))
-                wanted[f"{own}.{key}"] = np.zeros(value.shape, grid.dtype)
+                if method == "surrogate" or key in EPROP_KINDS:
+                    wanted[f"{own}.{key}"] = np.zeros(value.shape, grid.dtype)
+    kind = EpropGradient if method == "eprop" else ClockedGradient
 
     def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
         events = {own: source.block(start, stop) for own, source in sources.items()}
-        block = ClockedGradient(grid, loss, clock, name, gradients, stop - start)
+        block = kind(grid, loss, clock, name, gradients, stop - start)
         return block.run(events, stop - start, labels[start:stop], first_sample=start)
 
     return _named_as(network, _mean(run, wanted, n_samples, n_threads))

@@ -116,6 +116,9 @@ class ClockedGradient:
     deferred : names of weights whose gradient from a constant input is handed on in `BlockOutcome.deferred`
     """
 
+    #: whether the surrogate is wanted of a whole chunk at once
+    NEEDS_SLOPES = False
+
     def __init__(
         self,
         grid: GridNetwork,
@@ -133,8 +136,8 @@ class ClockedGradient:
         self.regularizers, self.scales, self.deferred = tuple(regularizers), scales or {}, deferred
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
-        is_prepared = any(self._formula(part)[0] == PREPARED for part in grid.parts)
-        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=is_prepared)
+        keeps_margin = self.NEEDS_SLOPES or any(self._formula(part)[0] == PREPARED for part in grid.parts)
+        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=keeps_margin)
         self._hidden = [
             name for name, population in grid.graph.populations.items() if population.can_spike and name != output
         ]
@@ -259,6 +262,17 @@ class ClockedGradient:
                 self.window, source, e,
             )  # fmt: skip
 
+    def _slopes(self, k: int, n_samples: int) -> NDArray[np.floating]:
+        """The surrogate at the potentials of part k, in the place of the margins; of no samples if it never fires."""
+        part, sigma = self.grid.parts[k], self.runner.buffers[k].margin[:n_samples]
+        if part.can_spike:
+            flat = sigma.reshape(-1)
+            self.clock.surrogate.apply(flat, flat)
+            never = part.rule.never_fires
+            if never.any():  # a surrogate need not vanish far below the threshold
+                sigma[:, :, never] = 0
+        return sigma
+
     def _step(
         self,
         k: int,
@@ -272,9 +286,7 @@ class ClockedGradient:
         u, prepared = buffers.u[:n_samples], buffers.margin[:n_samples]
         formula, first, second = self._formula(part)
         if formula == PREPARED:
-            flat = prepared.reshape(-1)
-            self.clock.surrogate.apply(flat, flat)
-            prepared[:, :, rule.never_fires] = 0  # a surrogate need not vanish far below the threshold
+            self._slopes(k, n_samples)
         given = adjoint.nothing
         for name, start, n in part.populations:
             if name == self.output and d_u is not None:

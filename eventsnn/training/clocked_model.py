@@ -1,4 +1,4 @@
-"""`ClockedModel`: what a `Trainer` trains on a time grid, by surrogate gradients."""
+"""`ClockedModel`: what a `Trainer` trains on a time grid, by surrogate gradients or by e-prop."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
+from eventsnn.gradients.eprop import EPROP_KINDS, EpropGradient, require_eprop
 from eventsnn.gradients.first_spike import BlockOutcome, block_events
 from eventsnn.gradients.grid_outputs import output_of, require_grid_loss
 from eventsnn.gradients.loss_gradient import check_targets
@@ -78,6 +79,9 @@ class ClockedModel(Model):
         require_grid_loss("Trainer", loss, clock, self.output, population.can_spike)
         self._learned = _chosen(self._graph, _default(self._graph) if learn is None else learn)
         self._idle: list[ClockedGradient] = []
+        if clock.method == "eprop":
+            require_eprop("Trainer", self._grid, clock, self.output)
+            _require_eprop_learns(self._learned)
         self.arrays, self.rates = {}, {}
         for name, rate in self._learned.items():
             kind = name.rpartition(".")[2]
@@ -161,7 +165,8 @@ class ClockedModel(Model):
         try:
             found = self._idle.pop()
         except IndexError:
-            found = ClockedGradient(
+            kind = EpropGradient if self.clock.method == "eprop" else ClockedGradient
+            found = kind(
                 self._grid, self.loss, self.clock, self.output, dict.fromkeys(self._learned, np.empty(0)), BLOCK_SIZE,
                 regularizers=self.regularizers,
             )  # fmt: skip
@@ -325,6 +330,15 @@ def _chosen(network: Network, learn: Mapping[str, float]) -> dict[str, float]:
     if not found:
         raise ValidationError(f"Trainer.learn: {dict(learn)} leaves nothing to learn in this network")
     return found
+
+
+def _require_eprop_learns(learned: Mapping[str, float]) -> None:
+    refused = [name for name in learned if name.rpartition(".")[2] not in EPROP_KINDS]
+    if refused:
+        raise ValidationError(
+            f"Trainer.learn: e-prop has no gradient of {refused[0]}; learn weights and biases only, or use "
+            "Clock(method='surrogate')"
+        )
 
 
 def _can_be_learned(network: Network, name: str) -> bool:

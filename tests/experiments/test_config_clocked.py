@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from eventsnn.currents import Currents
+from eventsnn.datasets.base import Split
 from eventsnn.errors import ConfigError
+from eventsnn.experiments.build_clocked import build_clock, build_network, build_trainer
 from eventsnn.experiments.config import dump_config, load_config
 from eventsnn.experiments.schema import ClockedConfig, EventDrivenConfig
 
 LATENCY, RATE = "mnist_latency_surrogate", "mnist_rate_surrogate"
 READOUT = {"network.output": "readout", "network.decode": "membrane"}
+EPROP = READOUT | {"training.method": "eprop", "training.loss": {"name": "membrane_cross_entropy"}}
 
 
 def test_engine_chooses_the_kind_of_experiment():
@@ -42,6 +47,7 @@ def test_configurations_of_the_notebooks_keep_their_settings(name):
         {"network.recurrent": {"name": "uniform", "low": -0.1, "high": 0.1}, "training.truncate": 10},
         READOUT | {"training.loss": {"name": "max_voltage", "scale": 2.0}},
         READOUT | {"training.loss": {"name": "membrane_cross_entropy"}, "network.hidden": []},
+        READOUT | {"training.loss": {"name": "membrane_cross_entropy"}, "training.method": "eprop"},
         {"training.loss": {"name": "spike_count_cross_entropy", "scale": 0.1}},
         {"training.loss": {"name": "spike_rate_cross_entropy"}, "network.decode": "latency"},
         {
@@ -128,6 +134,10 @@ def test_load_config_reads_every_option(tmp_path, values):
             READOUT | {"network.hidden": [], "training.loss": {"name": "max_voltage"}, "training.learn.v_threshold": 1},
             "no unit of the network has a threshold",
         ),
+        (LATENCY, {"training.method": "eprop"}, "method eprop needs one hidden layer and network.output readout"),
+        (RATE, EPROP | {"network.hidden": [9, 9]}, "method eprop needs one hidden layer"),
+        (RATE, EPROP | {"training.truncate": 5}, "training.truncate must be null with method eprop"),
+        (RATE, EPROP | {"training.learn.beta": 1.0}, "method eprop has gradients of the weights only"),
         (RATE, {"dataset": {"name": "yin_yang"}}, "dataset yin_yang gives its times in units of tau_syn"),
         (RATE, {"dataset.encoding": {"name": "spikes"}}, "dataset.encoding: its name must be one of latency, currents"),
         (RATE, {"dataset.encoding.threshold": 0.5}, "dataset.encoding.threshold: unknown key"),
@@ -140,3 +150,13 @@ def test_load_config_reads_every_option(tmp_path, values):
 def test_load_config_refuses_what_does_not_fit_together(name, change, message):
     with pytest.raises(ConfigError, match=message):
         load_config(name, change)
+
+
+def test_build_trainer_by_eprop():
+    config = load_config(RATE, EPROP | {"network.hidden": [6], "network.recurrent": {"name": "torch_linear"}})
+    trainer = build_trainer(config, build_network(config, 5, 3))
+    spikes = Currents(np.random.default_rng(0).uniform(0.0, 1.0, (8, 5)))
+    before = {name: array.copy() for name, array in trainer.network.parameters().items()}
+    trainer.fit(Split(spikes, np.arange(8) % 3), None, 1, progress=False)
+    assert all((array != before[name]).any() for name, array in trainer.network.parameters().items())
+    assert build_clock(config).method == "eprop"
