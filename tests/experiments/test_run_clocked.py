@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,27 +11,14 @@ import pytest
 from eventsnn import CurrentLIF, Leaky, Network, Sequential
 from eventsnn.currents import Currents
 from eventsnn.experiments.build import build_dataset, build_network, build_trainer
-from eventsnn.experiments.config import load_config
 from eventsnn.experiments.run import continue_run, evaluate, inference, train
 from eventsnn.simulation.grid_inputs import BinningWarning
-from tests.experiments.helpers import assert_same_bits, metrics_of
+from tests.experiments.helpers import assert_same_bits, metrics_of, small_grid_config
 
 QUIET = {"progress": False, "plots": False}
-SIZES = {"dataset.n_train": 48, "dataset.n_valid": 16, "dataset.n_test": 32, "training.batch_size": 20}
-SIZES |= {"training.threads": 1, "training.epochs": 3, "training.savepoint_every": 1, "network.hidden": [12]}
-COUNTS = {"training.loss": {"name": "spike_count_mse", "correct": 8, "wrong": 1}, "network.n_steps": 12}
-COUNTS |= {"network.weight_init": {"name": "normal", "mean": 0.0, "std": 0.4}}  # so that some units fire so early
 READOUT = {"network__output": "readout", "network__decode": "membrane"}
-
-
-def latency(**overrides):
-    values = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_config("mnist_latency_surrogate", SIZES | COUNTS | values)
-
-
-def rate(**overrides):
-    values = {key.replace("__", "."): value for key, value in overrides.items()}
-    return load_config("mnist_rate_surrogate", SIZES | {"network.n_steps": 6} | values)
+latency = partial(small_grid_config, "mnist_latency_surrogate")
+rate = partial(small_grid_config, "mnist_rate_surrogate")
 
 
 # -- what is built ------------------------------------------------------------------------------------------------
@@ -177,10 +165,7 @@ def test_evaluate_draws_every_picture(config, tmp_path):
 
 
 def test_train_takes_other_data_sets_and_says_that_times_move(tmp_path):
-    values = {"dataset": {"name": "yin_yang", "n_train": 40, "n_valid": 10, "n_test": 10}, "network.n_steps": 20}
-    config = load_config("mnist_latency_surrogate", SIZES | COUNTS | {"training.epochs": 1} | values | {
-        key: value for key, value in SIZES.items() if not key.startswith("dataset.")
-    })  # fmt: skip
-    with pytest.warns(BinningWarning, match="are no multiple of dt=0.001"):
-        result = train(config, tmp_path, **QUIET)
-    assert result.epoch == 3
+    dataset = {"name": "yin_yang", "n_train": 40, "n_valid": 10, "n_test": 10}
+    with pytest.warns(BinningWarning, match=r"are no multiple of dt=0.001"):
+        result = train(latency(dataset=dataset), tmp_path, epochs=1, **QUIET)
+    assert result.epoch == 1
