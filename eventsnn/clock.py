@@ -27,7 +27,7 @@ class Clock:
     truncate : steps after which states and spikes on their way are taken as constants (truncated backpropagation
         through time); None for never
     decode : what the class of a sample is read from: the "rate" of the output spikes (most of them), their "latency"
-        (the first), or the highest "membrane" potential
+        (the first), the highest "membrane" potential, or the highest "mean_membrane" potential over all steps
 
     Raises
     ------
@@ -46,7 +46,7 @@ class Clock:
     surrogate: Any = field(default_factory=Arctan)
     detach_reset: bool = False
     truncate: int | None = None
-    decode: Literal["rate", "latency", "membrane"] = "rate"
+    decode: Literal["rate", "latency", "membrane", "mean_membrane"] = "rate"
     method: Literal["surrogate", "eprop"] = "surrogate"
 
     def __post_init__(self) -> None:
@@ -62,7 +62,13 @@ class Clock:
             raise ValidationError(f"Clock.detach_reset: must be True or False, got {self.detach_reset!r}")
         if self.truncate is not None and count("Clock.truncate", self.truncate) < 1:
             raise ValidationError(f"Clock.truncate: must be >= 1 or None, got {self.truncate}")
-        if self.decode not in ("rate", "latency", "membrane"):
-            raise ValidationError(f"Clock.decode: must be 'rate', 'latency' or 'membrane', got {self.decode!r}")
+        known = ("rate", "latency", "membrane", "mean_membrane")
+        if self.decode not in known:
+            raise ValidationError(f"Clock.decode: must be one of {known}, got {self.decode!r}")
         if self.method not in ("surrogate", "eprop"):
             raise ValidationError(f"Clock.method: must be 'surrogate' or 'eprop', got {self.method!r}")
+
+    @property
+    def needs_output_spikes(self) -> bool:
+        """Whether the class is read from spikes, so that a sample whose outputs are silent has none."""
+        return self.decode in ("rate", "latency")

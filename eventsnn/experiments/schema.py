@@ -109,7 +109,7 @@ class ClockedConfig(Config):
     @property
     def output_may_be_silent(self) -> bool:
         """See `Config.output_may_be_silent`."""
-        return self.network.decode != "membrane"
+        return self.network.decode in ("rate", "latency")
 
     @model_validator(mode="after")
     def _sections_fit_together(self) -> ClockedConfig:

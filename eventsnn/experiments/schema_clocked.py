@@ -156,8 +156,9 @@ class ClockedNetworkConfig(Strict):
     recurrent: InitialWeights | None = default(
         None, "initial weights of connections from every hidden layer to itself, a step later; null for none"
     )
-    decode: Literal["rate", "latency", "membrane"] = default(
-        "rate", "the class is the output that fires most, that fires first, or whose potential gets highest"
+    decode: Literal["rate", "latency", "membrane", "mean_membrane"] = default(
+        "rate",
+        "the class is the output that fires most or first, or that of the highest or highest mean potential",
     )
 
     @model_validator(mode="after")
@@ -173,8 +174,10 @@ class ClockedNetworkConfig(Strict):
                 f"neuron.decay euler needs dt ({self.dt}) up to neuron.tau_mem ({neuron.tau_mem}) and neuron.tau_syn "
                 f"({neuron.tau_syn})"
             )
-        if self.output == "readout" and self.decode != "membrane":
-            raise ValueError(f"decode {self.decode} needs output spikes, but output is readout; use membrane")
+        if self.output == "readout" and self.decode in ("rate", "latency"):
+            raise ValueError(
+                f"decode {self.decode} needs output spikes, but output is readout; use membrane or mean_membrane"
+            )
         if self.recurrent is not None and not self.hidden:
             raise ValueError("recurrent needs hidden layers, hidden is empty")
         return self

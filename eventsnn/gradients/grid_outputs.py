@@ -79,14 +79,24 @@ class GridOutputs:
 
     def classes(self) -> NDArray[np.int64]:
         """Class of every sample, as `Clock.decode` says; -1 where no output fired and that is what it goes by."""
-        if self.clock.decode == "membrane":
-            chosen: NDArray[np.int64] = self.u.max(axis=1).argmax(axis=1)
+        if not self.clock.needs_output_spikes:
+            chosen: NDArray[np.int64] = self.shown().argmax(axis=1)
             return chosen
         if self.clock.decode == "rate":
             return busiest(self.counts())
         first = np.full((self.u.shape[0], self.u.shape[2]), np.inf)
         first_steps(self.events.starts, self.events.neurons, self.u.shape[1], first)
         return decode_first_spike(first)
+
+    def shown(self) -> NDArray[np.floating]:
+        """Of every output what the class is read from, its highest or mean potential; counts for rate and latency."""
+        if self.clock.decode == "membrane":
+            highest: NDArray[np.floating] = self.u.max(axis=1)
+            return highest
+        if self.clock.decode == "mean_membrane":
+            mean: Floats = self.u.mean(axis=1, dtype=np.float64)
+            return mean
+        return self.counts()
 
     def _steps(self, loss: Any) -> NDArray[np.int64]:
         steps: NDArray[np.int64] = np.rint(np.asarray(loss.times) / self.clock.dt).astype(np.int64)
@@ -111,10 +121,10 @@ def require_grid_loss(where: str, loss: Any, clock: Clock, name: str, can_spike:
         )
     if target in ("counts", "rates") and not can_spike:
         raise ValidationError(f"{where}.loss: {loss!r} looks at spikes, but {name!r} never fires: its threshold is inf")
-    if clock.decode != "membrane" and not can_spike:
+    if clock.needs_output_spikes and not can_spike:
         raise ValidationError(
             f"{where}.clock: decode={clock.decode!r} needs output spikes, but {name!r} never fires; use "
-            "decode='membrane'"
+            "decode='membrane' or 'mean_membrane'"
         )
     if getattr(loss, "kind", None) == "at" and np.rint(max(loss.times) / clock.dt) >= clock.n_steps:
         raise ValidationError(

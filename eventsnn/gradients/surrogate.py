@@ -187,7 +187,7 @@ class ClockedGradient:
     def evaluate(
         self, inputs: Mapping[str, GridEvents], n_samples: int, labels: NDArray[np.int64] | None, first_sample: int = 0
     ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
-        """Losses (zeros without labels), classes, and counts of the output, or its highest potential, per sample."""
+        """Losses (zeros without labels), classes, and what is told of the outputs, per sample; see `GridOutputs`."""
         constants = constant_drive(self.grid, inputs, n_samples)
         losses, classes = np.zeros(n_samples), np.empty(n_samples, np.int64)
         shown = np.empty((n_samples, self.grid.graph.populations[self.output].n_neurons))
@@ -197,7 +197,7 @@ class ClockedGradient:
             if labels is not None:
                 losses[low:high] = self.loss.value_and_grad(outputs.values(self.loss), labels[low:high])[0]
             classes[low:high] = outputs.classes()
-            shown[low:high] = outputs.u.max(axis=1) if self.clock.decode == "membrane" else outputs.counts()
+            shown[low:high] = outputs.shown()
         return losses, classes, shown
 
     def _forward(

@@ -70,7 +70,7 @@ def plot_clocked_traces(
     -------
     Figure
         One axes per unit: the potential that was compared with the threshold in each step, before its reset, and a dot
-        where it was above. Axes share their scale.
+        where it was above. The axes of a readout share their scale.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def plot_clocked_traces(
     sent = result.spikes[name][sample]
     times = scale(result.times)
     figure = new_figure(7.5, (1.3 if chosen.size <= 4 else 0.95) * chosen.size + 1.4)
-    axes = figure.subplots(chosen.size, 1, squeeze=False, sharex=True, sharey=True)[:, 0]
+    axes = figure.subplots(chosen.size, 1, squeeze=False, sharex=True, sharey=threshold is None)[:, 0]
     for k, (ax, neuron) in enumerate(zip(axes, chosen, strict=True)):
         style_axes(ax, grid=True)
         ax.yaxis.set_major_locator(MaxNLocator(nbins=4, min_n_ticks=2))

@@ -268,7 +268,7 @@ def plot_raster(
     output_names = None
     if class_names is not None:
         output_names = check_class_names(f"{where}.class_names", class_names, sizes[-1])
-    is_chain = isinstance(result.network, Sequential)
+    is_chain = isinstance(result.network, Sequential) and not is_clocked(result)
     events = {name: result.spikes[name][sample] for name in shown}
     window = _window(where, result, [part.times for part in events.values()], t_start, t_end)
     last = graph.populations.get(shown[-1]) or list(graph.populations.values())[-1]

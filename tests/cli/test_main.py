@@ -13,7 +13,7 @@ import eventsnn
 from eventsnn.cli.main import main
 from eventsnn.experiments.config import builtin_text, dump_config, load_config
 from eventsnn.training.checkpoint import list_savepoints
-from tests.experiments.helpers import assert_same_bits, metrics_of, small_config
+from tests.experiments.helpers import assert_same_bits, metrics_of, small_config, small_grid_config
 
 posix = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 
@@ -183,6 +183,23 @@ def test_train_continue_inference_and_eval(run, capsys):
     assert after["test_loss"] == before["test_loss"]
     assert main(["continue", str(run), "4", "--epochs", "5", "--no-plots"]) == 0
     assert list_savepoints(run / "savepoints") == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["mnist_latency_surrogate", "mnist_rate_surrogate"])
+def test_train_continue_inference_and_eval_on_a_time_grid(name, tmp_path, capsys):
+    path = tmp_path / "grid.yaml"
+    path.write_text(dump_config(small_grid_config(name)))
+    assert main(["train", str(path), "--out", str(tmp_path / "runs"), "--no-plots"]) == 0
+    assert "network: Sequential(input 784 -> hidden 12 -> output 10), float32" in capsys.readouterr().out
+    (run,) = (tmp_path / "runs").iterdir()
+    before = metrics_of(run)
+    assert main(["continue", str(run), "1", "--no-plots"]) == 0
+    assert "continuing after epoch 1 of 3" in capsys.readouterr().out
+    assert metrics_of(run)["test_loss"] == before["test_loss"]
+    assert main(["inference", str(run)]) == 0
+    assert f"accuracy {100 * before['test_accuracy']:.2f} %" in capsys.readouterr().out
+    assert main(["eval", str(run)]) == 0
+    assert (run / "plots" / "raster.png").is_file()
 
 
 def test_continue_lists_the_savepoints(run, capsys):

@@ -17,6 +17,26 @@ def small_config(**overrides):
     return load_config("xor", values | {key.replace("__", "."): value for key, value in overrides.items()})
 
 
+GRID_SIZES = {
+    "dataset.n_train": 48, "dataset.n_valid": 16, "dataset.n_test": 32, "network.hidden": [12],
+    "training.batch_size": 20, "training.epochs": 3, "training.threads": 1, "training.savepoint_every": 1,
+}  # fmt: skip
+GRID_OPTIONS = {
+    "mnist_latency_surrogate": {
+        "network.n_steps": 12,
+        "network.weight_init": {"name": "normal", "mean": 0.0, "std": 0.4},  # so that some units fire so early
+        "training.loss": {"name": "spike_count_mse", "correct": 8, "wrong": 1},
+    },
+    "mnist_rate_surrogate": {"network.n_steps": 6},
+}
+
+
+def small_grid_config(name, **overrides):
+    """A built-in configuration of a clock-driven network with 48 samples, 12 hidden units and few steps."""
+    values = GRID_SIZES | GRID_OPTIONS[name] | {key.replace("__", "."): value for key, value in overrides.items()}
+    return load_config(name, values)
+
+
 def metrics_of(run):
     return json.loads((run / "metrics.json").read_text())
 

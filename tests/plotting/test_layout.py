@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from eventsnn import Spikes, surrogate_of
+from eventsnn import Currents, Dense, Leaky, Sequential, Spikes, simulate_clocked, surrogate_of
 from eventsnn import plotting as p
 from tests.plotting.fake import make_graph_result, make_network, simulate
 
@@ -21,6 +21,13 @@ def result(sizes, n_spikes=None):
     if n_spikes is not None:
         times[:, n_spikes:] = np.inf
     return simulate(make_network(sizes, mean=[1.5, 0.5], std=[1.0, 1.0]), Spikes.from_first_times(times))
+
+
+def clocked(sizes):
+    parts = []
+    for n_pre, n_post in itertools.pairwise(sizes):
+        parts += [Dense.normal(n_pre, n_post, mean=0.0, std=2.0 / np.sqrt(n_pre), rng=RNG), Leaky(0.95)]
+    return simulate_clocked(Sequential(parts), Currents(RNG.uniform(size=(1, sizes[0]))), n_steps=25)
 
 
 def plane(n_hidden):
@@ -62,6 +69,11 @@ PICTURES = {
     "traces": lambda: p.plot_traces(result([20, 30, 10]), "output", neuron_names=NAMES),
     "traces_silent": lambda: p.plot_traces(result([20, 30, 3], 0), "output"),
     "traces_1": lambda: p.plot_traces(result([5, 30, 3]), "hidden", neurons=[7], unit="ms"),
+    "traces_clocked": lambda: p.plot_clocked_traces(
+        clocked([20, 30, 10]), "output", neuron_names=NAMES, title="images"
+    ),
+    "traces_clocked_1": lambda: p.plot_clocked_traces(clocked([5, 30, 3]), "hidden", neurons=[7], unit="ms"),
+    "raster_clocked": lambda: p.plot_raster(clocked([784, 350, 10]), label=3, class_names=NAMES),
     "raster_graph": lambda: p.plot_raster(make_graph_result(), 1, rate_bin=5e-3),
     "raster_graph_inf": lambda: p.plot_raster(make_graph_result(np.inf), names=["noise"], title="noise"),
     "raster_graph_large": lambda: p.plot_raster(make_graph_result(n_exc=3000), rate_bin=2e-3, unit="s"),

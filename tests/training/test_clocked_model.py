@@ -32,6 +32,7 @@ from eventsnn import (
     Triangular,
     ValidationError,
     loss_and_grad,
+    simulate_clocked,
 )
 from tests.gradients.test_surrogate_gradient import linear_loss
 from tests.reference import grid_numpy as reference
@@ -135,6 +136,28 @@ def test_the_network_given_is_not_changed():
         trainer.fit(Split(spikes, np.zeros(5, int)), None, 1, progress=False)
     for name, value in before.items():
         np.testing.assert_array_equal(network.parameter(name), value)
+
+
+@pytest.mark.parametrize("decode", ["rate", "latency", "membrane", "mean_membrane"])
+def test_predict_reads_the_class_as_the_clock_says(decode):
+    rng = np.random.default_rng(31)
+    network, data = _chain(rng, Leaky(0.9), np.float64), _two_classes(40, rng)
+    clock = Clock(n_steps=20, decode=decode)
+    trainer = Trainer(network, SpikeCountCrossEntropy(), SGD(1e-3), seed=0, clock=clock)
+    result = simulate_clocked(network, data.spikes, n_steps=20)
+    v, first = np.stack([result.v("output", k) for k in range(40)]), result.spikes["output"].first_times()
+    counts = result.counts("output")
+    expected = {
+        "rate": np.where(counts.any(axis=1), counts.argmax(axis=1), -1),
+        "latency": np.where(np.isfinite(first).any(axis=1), first.argmin(axis=1), -1),
+        "membrane": v.max(axis=1).argmax(axis=1),
+        "mean_membrane": v.mean(axis=1).argmax(axis=1),
+    }
+    found = trainer.predict(data.spikes)
+    np.testing.assert_array_equal(found.labels, expected[decode])
+    assert len({tuple(labels) for labels in expected.values()}) == 4  # they are told apart
+    shown = {"membrane": v.max(axis=1), "mean_membrane": v.mean(axis=1)}
+    np.testing.assert_allclose(found.outputs, shown.get(decode, counts), rtol=1e-14)  # a sum in another order
 
 
 def _two_classes(n_samples, rng, n_steps=20):
