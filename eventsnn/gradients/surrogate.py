@@ -366,7 +366,7 @@ class ClockedGradient:
 
     def _add_neuron_gradients(self, part: GridPart, adjoint: _Adjoint) -> None:
         for name, first, n in part.populations:
-            neuron = self.grid.graph.populations[name].neuron
+            neuron = self.grid.neurons[name]
             mine = slice(first, first + n)
             of_rule = {
                 "drive": adjoint.d_drive[mine], "threshold": adjoint.d_threshold[mine],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +41,8 @@ class GridRule:
     v_start: Floats
     reset: int
     current: int
-
-    @property
-    def never_fires(self) -> NDArray[np.bool_]:
-        """Neurons whose threshold is inf, shape (n,)."""
-        found: NDArray[np.bool_] = self.threshold == self.threshold.dtype.type(_NEVER)
-        return found
+    #: neurons whose threshold is inf
+    never_fires: NDArray[np.bool_]
 
 
 @dataclass
@@ -115,6 +112,7 @@ class GridNetwork:
         dtypes = {projection.connection.dtype for projection in graph.projections}
         if len(dtypes) > 1:
             raise ValidationError("simulate_clocked: connections must be all float32 or all float64; see astype")
+        self.neurons = {name: population.neuron for name, population in graph.populations.items()}
         self.dtype: np.dtype[Any] = dtypes.pop() if dtypes else np.dtype(np.float64)
         names = dict(zip(graph.projections, graph.projection_names, strict=True))
         self.parts: list[GridPart] = []
@@ -143,10 +141,11 @@ class GridNetwork:
                 else:
                     projections.append(self._projection(projection, name, place[projection.target]))
         can_spike = any(self.graph.populations[name].can_spike for name in members)
-        return GridPart(populations, self._rule(members), projections, self._loop(inner, place, first), can_spike)
+        return GridPart(populations, self._rule(populations), projections, self._loop(inner, place, first), can_spike)
 
-    def _rule(self, members: tuple[str, ...]) -> GridRule:
-        rules = [_rule_of(name, self.graph.populations[name], self.dt) for name in members]
+    def _rule(self, populations: list[tuple[str, int, int]]) -> GridRule:
+        members = [name for name, _, _ in populations]
+        rules = [_rule_of(name, self.neurons[name], n, self.dt) for name, _, n in populations]
         if len({(rule.reset, rule.reset_at, rule.late_input) for rule in rules}) > 1:
             raise ValidationError(
                 f"simulate_clocked: {', '.join(members)} are in one loop and must have the same kind of step rule "
@@ -166,7 +165,7 @@ class GridNetwork:
         return GridRule(
             joined("alpha"), joined("beta"), joined("gain"), joined("drive"),
             np.where(never, self.dtype.type(_NEVER), threshold), np.where(never, self.dtype.type(0), threshold),
-            joined("v_reset"), joined("v_start"), NONE if never.all() else reset, current,
+            joined("v_reset"), joined("v_start"), NONE if never.all() else reset, current, never,
         )  # fmt: skip
 
     def _projection(self, projection: Projection, name: str, first: int) -> GridProjection:
@@ -178,13 +177,11 @@ class GridNetwork:
             empty = np.empty(0, np.int64)
             from_input = projection.source in self.graph.inputs  # no error goes back to it
             transposed = weight[:0].T if from_input else weight.T.copy()
-            return GridProjection(
-                name, projection.source, first, weight, transposed, lag, empty, empty.astype(np.int32), empty, True
-            )
+            indices = empty.astype(np.int32)
+            return GridProjection(name, projection.source, first, weight, transposed, lag, empty, indices, empty, True)
         indptr, indices, weights, delays = connection.rows()
-        return GridProjection(
-            name, projection.source, first, weights, weights, 0, indptr, indices, self._lags(name, delays), False
-        )
+        lags = self._lags(name, delays)
+        return GridProjection(name, projection.source, first, weights, weights, 0, indptr, indices, lags, False)
 
     def _loop(self, inner: list[tuple[Projection, str]], place: dict[str, int], n: int) -> GridLoop:
         none, nowhere = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
@@ -224,30 +221,26 @@ class GridNetwork:
             raise ValidationError(f"simulate_clocked: the delay {delay:g} of {name} is no multiple of dt={self.dt:g}")
         return steps.astype(np.int64)
 
-    def refresh(self, network: Sequential | Network | None = None) -> None:
-        """Take over weights that have changed in place, and the neurons of `network`, which is otherwise the same."""
-        if network is not None:
-            self.graph = network.as_network() if isinstance(network, Sequential) else network
-        connections = dict(zip(self.graph.projection_names, self.graph.projections, strict=True))
+    def refresh(self, neurons: Mapping[str, Any] | None = None) -> None:
+        """Take over weights that have changed in place, and other neurons of the same kind, by population."""
+        if neurons:
+            self.neurons.update(neurons)
+        weights = self.weights
         for part in self.parts:
-            if network is not None:
-                part.rule = self._rule(tuple(name for name, _, _ in part.populations))
+            if neurons and any(name in neurons for name, _, _ in part.populations):
+                part.rule = self._rule(part.populations)
             for projection in part.projections:
-                weight = connections[projection.name].connection.weight
-                projection.weight = weight if projection.is_dense else weight.reshape(-1)
                 if projection.is_dense and projection.transposed.size:
                     np.copyto(projection.transposed, projection.weight.T)
             loop = part.loop
             if loop.dense.size:
-                loop.dense = connections[loop.names[0]].connection.weight
                 np.copyto(loop.transposed, loop.dense.T)
             for name, places in zip(loop.names, loop.places, strict=False):
-                loop.weights[places] = connections[name].connection.weight.reshape(-1)
+                loop.weights[places] = weights[name].reshape(-1)
 
 
-def _rule_of(name: str, population: Any, dt: float) -> StepRule:
+def _rule_of(name: str, neuron: Any, n: int, dt: float) -> StepRule:
     """The step rule of a population."""
-    neuron, n = population.neuron, population.n_neurons
     if isinstance(neuron, StepNeuron):
         return neuron.step_rule(n, dt)
     refused = None

@@ -114,7 +114,7 @@ class GridRunner:
         """Spikes of one population of a part."""
         nothing = np.empty(0, self.grid.dtype)
         starts = buffers.starts[: n_samples * self.n_steps + 1]
-        if n == part.n:
+        if len(part.populations) == 1:
             return GridEvents(starts, buffers.neurons, nothing)
         neurons = buffers.neurons[: starts[-1]]
         own = (neurons >= first) & (neurons < first + n)

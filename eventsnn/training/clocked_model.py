@@ -103,11 +103,13 @@ class ClockedModel(Model):
     @property
     def network(self) -> Sequential | Network:
         """See `Model.network`."""
+        neurons = self._grid.neurons
         if not isinstance(self._given, Sequential):
-            return self._graph
+            own = self._graph.populations
+            return replace(self._graph, populations={n: replace(own[n], neuron=neurons[n]) for n in own})
         parts: list[Any] = []
         for projection in self._graph.projections:
-            parts += [projection.connection, self._graph.populations[projection.target].neuron]
+            parts += [projection.connection, neurons[projection.target]]
         return Sequential(parts, [layer.name for layer in self._given.layers])
 
     @property
@@ -188,7 +190,7 @@ class ClockedModel(Model):
 
     def refresh(self, blocks: list[Any]) -> None:
         """See `Model.refresh`."""
-        neurons: dict[str, dict[str, Any]] = {}
+        values: dict[str, dict[str, Any]] = {}
         for name in self._learned:
             owner, _, kind = name.rpartition(".")
             if kind == "weight":
@@ -197,13 +199,8 @@ class ClockedModel(Model):
             if kind in _SHARES:
                 np.clip(array, 0.0, 1.0, out=array)
             value = np.exp(array) if kind in _BY_LOGARITHM else array
-            neurons.setdefault(owner, {})[kind] = float(value) if value.ndim == 0 else value.astype(np.float64)
-        if neurons:
-            populations = dict(self._graph.populations)
-            for owner, values in neurons.items():
-                populations[owner] = replace(populations[owner], neuron=replace(populations[owner].neuron, **values))
-            self._graph = replace(self._graph, populations=populations)
-        self._grid.refresh(self._graph if neurons else None)
+            values.setdefault(owner, {})[kind] = float(value) if value.ndim == 0 else value.astype(np.float64)
+        self._grid.refresh({owner: replace(self._grid.neurons[owner], **own) for owner, own in values.items()})
 
     def source(self, spikes: Any) -> Any:
         """See `Model.source`."""

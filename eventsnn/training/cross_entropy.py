@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn.kernels.softmax import softmax_rows
+
 __all__ = ["softmax_cross_entropy"]
 
 
@@ -22,17 +24,7 @@ def softmax_cross_entropy(
     -----
     No overflow for any finite logits, and a small loss keeps its digits.
     """
-    rows = np.arange(labels.size)
-    weights = logits - logits[rows, labels][:, None]  # z; the loss is log sum exp z, exact also where it is far below 1
-    # along the samples: four times as fast as along the few outputs
-    top = np.ascontiguousarray(weights.T).max(axis=0, initial=0.0)
-    weights -= top[:, None]
-    np.exp(weights, out=weights)
-    total = weights.sum(axis=1)
-    weights[rows, labels] = 0.0
-    others = weights.sum(axis=1)
-    # where the label's logit is the highest, log1p of the others keeps the digits of a small loss
-    losses = np.where(top > 0.0, top + np.log(total), np.log1p(others))
-    weights /= total[:, None]
-    weights[rows, labels] = -others / total
-    return losses, weights
+    d_logits = np.array(logits, dtype=np.float64, order="C")
+    losses = np.empty(labels.size)
+    softmax_rows(d_logits, labels, losses)
+    return losses, d_logits
