@@ -13,18 +13,20 @@ from eventsnn.kernels.jit import kernel
 
 @kernel
 def bin_events(offsets, times, dt, n_steps, starts):
-    """starts of events that are ordered by (sample, time), none beyond the last step; t is in step rint(t/dt)."""
+    """starts of events that are ordered by (sample, time): t is in step rint(t/dt), what comes later in the last."""
     place = 0
     starts[0] = offsets[0]
     for s in range(offsets.size - 1):
         e = offsets[s]
-        for t in range(n_steps):
+        for t in range(n_steps - 1):
             while e < offsets[s + 1]:
                 if np.rint(times[e] / dt) > t:
                     break
                 e += 1
             place += 1
             starts[place] = e
+        place += 1
+        starts[place] = offsets[s + 1]
 
 
 @kernel

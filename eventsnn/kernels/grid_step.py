@@ -24,7 +24,7 @@ _DOTS = 8
 
 @kernel(inline=True)
 def list_flags(words, neurons, n_listed):
-    """Append the places of the flags that are set; words : the flags, eight bytes of 0 or 1 each.
+    """Append the places of the flags that are set; words : the flags, eight bytes of 0 or 1 each, the lowest first.
 
     Costs by the word and by the flag that is set, without a branch on single flags.
     """
@@ -93,7 +93,7 @@ def step_forward(
                     back = v_reset[k]
                     row[k] = u
                     fires = u > threshold[k]
-                    v[k] = back if fires else u
+                    v[k] = back + zero * u if fires else u  # what is not finite stays so, and is found at the end
                     fired[k] = fires
             elif reset == SUBTRACT:
                 for k in range(n):

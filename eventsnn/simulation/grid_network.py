@@ -262,6 +262,8 @@ def _rule_of(name: str, neuron: Any, n: int, dt: float) -> StepRule:
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(rate == 0.0, 1.0, np.expm1(rate) / rate)
     rest = neuron.per_neuron("v_leak", n) + neuron.per_neuron("i_bias", n)
+    # step 0 is t = 0: a step of decay before it leads to the potential that `simulate` starts from
+    before = rest + (neuron.v_start(n) - rest) / np.maximum(beta, np.finfo(np.float32).tiny)
     return StepRule(
         alpha=alpha,
         beta=beta,
@@ -269,7 +271,7 @@ def _rule_of(name: str, neuron: Any, n: int, dt: float) -> StepRule:
         drive=(1.0 - beta) * rest,
         threshold=neuron.per_neuron("v_threshold", n) if isinstance(neuron, LIF) else np.full(n, np.inf),
         v_reset=neuron.per_neuron("v_reset", n) if isinstance(neuron, LIF) else np.zeros(n),
-        v_start=neuron.v_start(n),
+        v_start=before,
         reset="zero" if isinstance(neuron, LIF) else "none",
         late_input=True,
     )

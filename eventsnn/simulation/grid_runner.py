@@ -122,7 +122,7 @@ class GridRunner:
         return GridEvents(ends, neurons[own] - first, nothing)
 
     def _require_finite(self, part: GridPart, u: NDArray[np.floating], first_sample: int) -> None:
-        # Once it is not finite a potential stays so, but for a reset to zero: the last step shows nearly all of it.
+        # Once it is not finite a potential stays so: the last step shows it.
         bad = ~np.isfinite(u[:, -1])
         if bad.any():
             s, k = (int(i) for i in np.argwhere(bad)[0])
@@ -156,8 +156,8 @@ def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_sample
                 continue
             if projection.lag or projection.lags.any():
                 raise ValidationError(
-                    f"simulate_clocked: {projection.name} has a delay, which a constant current does not notice; leave "
-                    "it out, or give the current step by step"
+                    f"simulate_clocked: {projection.name} has a delay, but a constant input acts from the first step "
+                    "on; leave the delay out, or give the current step by step"
                 )
             if k not in found:
                 found[k] = np.zeros((n_samples, part.n), grid.dtype)

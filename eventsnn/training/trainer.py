@@ -55,7 +55,8 @@ class Trainer:
     max_dw_norm : bound on the norm of each sample's weight gradient, per layer; None for none
     min_slope : floor for dv/dt at a spike, in units of (v_threshold - v_inf)/tau_mem, in the factor 1/(dv/dt) of the
         gradient; bounds the gradient of grazing spikes. 0 leaves the exact gradient.
-    time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times
+    time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times; what
+        it moves beyond the last step of a clock comes in the last step
     input_dropout : probability that an input spike is left out in training
     t_max : end of every simulation, in the unit of the times; losses on potentials look at them until then
     output : population of a Network that the loss looks at; default: the last one

@@ -99,7 +99,9 @@ def neuron_pair(kind, size, rng, *, reset=("subtract", "next_step"), shared=Fals
             return neuron, reference.Population(size, threshold=np.inf, v_start=start, reset="none", **parameters)
         v_reset = draw(-0.2, 0.1)
         neuron = LIF(tau_mem, tau_syn, v_threshold=threshold, v_reset=v_reset, v_leak=v_leak, i_bias=i_bias)
-        parameters |= {"threshold": threshold, "v_reset": v_reset, "v_start": v_leak, "reset": "zero"}
+        rest = np.asarray(v_leak) + np.asarray(i_bias)
+        before = rest + (np.asarray(v_leak) - rest) / beta  # one step of decay before t = 0, where v is v_leak
+        parameters |= {"threshold": threshold, "v_reset": v_reset, "v_start": before, "reset": "zero"}
         return neuron, reference.Population(size, **parameters)
     bias = draw(-0.1, 0.1)
     options = {"v_threshold": threshold, "bias": bias, **plain}

@@ -20,6 +20,7 @@ from eventsnn import (
     Population,
     Projection,
     Sequential,
+    SimulationError,
     Spikes,
     ValidationError,
     simulate,
@@ -357,3 +358,29 @@ def test_result_shows_chosen_neurons_and_refuses_what_is_not_there():
     ]:
         with pytest.raises(ValidationError, match=message):
             call()
+
+
+def test_lif_on_the_grid_follows_its_equation_from_step_to_step():
+    """Without spikes the grid has no error: the potential of step t is that of `simulate` at t dt."""
+    rng = np.random.default_rng(3)
+    neuron = LIF(9.0, 4.0, v_leak=0.1, i_bias=rng.uniform(-0.2, 0.2, 5), v_threshold=50.0)
+    net = Sequential([Dense(rng.normal(0, 1, (6, 5))), neuron, Dense(rng.normal(0, 1, (5, 2))), LI(5.0, 5.0, i_bias=0.3)])
+    spikes = Spikes([0] * 8, rng.integers(0, 6, 8), rng.integers(0, 20, 8) * 0.5, n_samples=1, n_neurons=6)
+    grid = simulate_clocked(net, spikes, dt=0.5, n_steps=40)
+    exact = simulate(net, spikes, t_max=30.0)
+    for name in ("hidden", "output"):
+        # a dozen roundings of numbers of order 1, over 40 steps
+        np.testing.assert_allclose(grid.v(name), exact.v(name, grid.times), rtol=1e-12, atol=1e-13)
+
+
+def test_an_infinite_potential_is_found_behind_its_reset():
+    net = Sequential([Dense([[1e308]]), Leaky(0.5, reset="zero")])
+    with pytest.raises(SimulationError, match="neuron 0 of 'output' in sample 0"):
+        simulate_clocked(net, Currents([[[0.0, 1e3, 1e3, 0.0, 0.0]]]))
+
+
+@pytest.mark.parametrize("sample", [0.0, "a", None, 1, -1])
+def test_v_refuses_samples_that_are_not_there(sample):
+    result = simulate_clocked(Sequential([Dense([[1.0]]), Leaky(0.5)]), Currents([[0.1]]), n_steps=2)
+    with pytest.raises(ValidationError, match="sample"):
+        result.v("output", sample)

@@ -19,6 +19,7 @@ from eventsnn import (
     Currents,
     Dense,
     Leaky,
+    MaxVoltageCrossEntropy,
     Network,
     Sequential,
     Sparse,
@@ -34,6 +35,7 @@ from eventsnn import (
     loss_and_grad,
     simulate_clocked,
 )
+from eventsnn.datasets import Split
 from tests.gradients.test_surrogate_gradient import linear_loss
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, WIRINGS, random_case
@@ -294,3 +296,35 @@ def test_trainer_refuses_labels_beyond_the_outputs():
     split.labels[3] = 2
     with pytest.raises(ValidationError, match="targets"):
         trainer.fit(split, None, 1, progress=False)
+
+
+def test_noise_beyond_the_last_step_loses_no_spike():
+    """Times that noise moves behind the grid come in its last step; the spikes of a sample stay its own."""
+    spikes = Spikes(np.repeat([0, 1], 50), np.zeros(100, int), np.ones(100), n_samples=2, n_neurons=1)
+    seen = []
+
+    @dataclass(frozen=True)
+    class Watch:
+        looks_at = "membrane"
+
+        def value_and_grad(self, v, labels):
+            seen.append(v.copy())
+            return np.zeros(len(v)), np.zeros_like(v)
+
+    net = Sequential([Dense([[1.0]]), Leaky(1.0, v_threshold=np.inf)])
+    trainer = Trainer(
+        net, Watch(), SGD(0.1), seed=0, clock=Clock(n_steps=2, decode="membrane"), time_noise=5.0, batch_size=2
+    )
+    with pytest.warns(BinningWarning, match="add up"):
+        trainer.fit(Split(spikes, np.zeros(2, np.int64)), None, 1, progress=False)
+    total = np.concatenate(seen)[:, -1, 0]  # a perfect integrator counts its input
+    assert total.tolist() == [50.0, 50.0]
+
+
+def test_noise_on_currents_is_refused():
+    net = Sequential([Dense([[1.0]]), Leaky(1.0, v_threshold=np.inf)])
+    trainer = Trainer(
+        net, MaxVoltageCrossEntropy(), SGD(0.1), seed=0, clock=Clock(n_steps=2, decode="membrane"), time_noise=1.0
+    )
+    with pytest.raises(ValidationError, match="only for inputs that are spikes"):
+        trainer.fit(Split(Currents([[1.0]]), np.zeros(1, np.int64)), None, 1, progress=False)
