@@ -88,6 +88,7 @@ def eprop_gradient(
     is_plain, reads_current = values.size == 0, filtering[0] != zero
     i_trace, u_trace, i_filtered, filtered = traces[0], traces[1], traces[2], traces[3]
     for s in range(sigma.shape[0]):
+        end = n_steps if direct.shape[0] > 0 else _after_last(signal[s])
         for j in range(n_pre):
             p, stop = firsts[s * n_pre + j], firsts[s * n_pre + j + 1]
             if p == stop:
@@ -95,7 +96,7 @@ def eprop_gradient(
             traces[:] = zero
             i_one, u_one = zero, zero
             row = d_weight[j]
-            for t in range(steps[p] + lag, n_steps):
+            for t in range(steps[p] + lag, end):
                 arrived = zero
                 while p < stop and steps[p] + lag == t:
                     arrived += one if is_plain else values[p]
@@ -136,6 +137,15 @@ def eprop_gradient(
                 if direct.shape[0] > 0:
                     for k in range(n):
                         row[k] += direct[s, k] * (slope[k] * u_trace[k])
+
+
+@kernel(inline=True)
+def _after_last(rows):
+    """The number of rows up to the last one that is not zero."""
+    end = rows.shape[0]
+    while end > 0 and not rows[end - 1].any():
+        end -= 1
+    return end
 
 
 @kernel(fastmath={"contract"})

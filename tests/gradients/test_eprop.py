@@ -33,6 +33,7 @@ from eventsnn import (
     SpikeCountMSE,
     SpikeCountTarget,
     Spikes,
+    StraightThrough,
     Trainer,
     Triangular,
     ValidationError,
@@ -205,6 +206,14 @@ def test_eprop_goes_through_or_around_every_reset(kind, reset, detach_reset):
     assert_same(case.gradients("eprop", clock)[1].parameters, case.cut_reference(clock)[1])
 
 
+def test_eprop_of_neurons_that_never_fire_among_others():
+    """A surrogate that does not vanish far below the threshold says nothing about them."""
+    case = Case(17, "leaky")
+    clock = case.clock(surrogate=StraightThrough(), detach_reset=True)
+    assert np.isinf(case.neuron.v_threshold).any()
+    assert_same(case.gradients("eprop", clock)[1].parameters, case.cut_reference(clock)[1])
+
+
 @pytest.mark.parametrize("readout", ["leaky", "synaptic", "li"])
 @pytest.mark.parametrize("reset", [("none", "same_step"), ("subtract", "next_step"), ("zero", "same_step")])
 @pytest.mark.parametrize("kind", ["leaky", "synaptic"])
@@ -334,8 +343,11 @@ def test_eprop_without_a_spike_leaves_the_biases():
 # -- training ---------------------------------------------------------------------------------------------------------
 
 
-def test_trainer_takes_the_step_of_eprop():
+@pytest.mark.parametrize("is_constant", [False, True])
+def test_trainer_takes_the_step_of_eprop(is_constant):
     case = Case(14, "leaky")
+    if is_constant:
+        case.spikes = Currents(np.random.default_rng(0).uniform(0.0, 0.2, (N_SAMPLES, N_IN)))
     case.labels = np.arange(N_SAMPLES) % N_OUT
     rate = 1e-2
     learn = {"weight": 1.0, "bias": 1.0}

@@ -68,6 +68,7 @@ def test_eprop_gradient_follows_the_equations(kind, filtering, has_direct, lag):
     if kind != OWN_CURRENT:
         alpha[:], gain[:] = alpha[0], gain[0]
     decay, sigma, signal = rng.normal(size=(3, N_SAMPLES, N_STEPS, N))
+    signal[1, 8:] = 0.0  # nothing to learn after that
     if kind == ONE_TRACE:
         beta[:] = beta[0]
         decay[:] = beta
