@@ -319,7 +319,7 @@ def worker() -> None:
 
         if measure == "peak_mib":
             n_bytes = sum(arrays[name].nbytes for name in experiment.parameters)
-            n_kept = 1 + len(experiment.optimizer.slots)
+            n_kept = 1 + (len(experiment.optimizer.slots) if kind == "train" else 0)
             return peak_mib(task) - n_kept * n_bytes / 2**20
         start = time.perf_counter()
         task()
