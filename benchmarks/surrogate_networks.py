@@ -126,7 +126,7 @@ class Latency(Experiment):
 
     def network(self, arrays, dtype):
         unit = CurrentLIF(self.tau_mem, self.tau_syn)
-        return Sequential([x for k in (0, 1) for x in (Dense(arrays[f"weight{k}"].astype(dtype)), unit)])
+        return Sequential([x for k in (0, 1) for x in (Dense(arrays[f"weight{k}"].astype(dtype, copy=False)), unit)])
 
     def inputs(self, arrays, n_samples):
         own = self.head(arrays, n_samples)
@@ -156,7 +156,7 @@ class Rate(Experiment):
     def network(self, arrays, dtype):
         parts = []
         for k in (0, 1):
-            parts += [Dense(arrays[f"weight{k}"].astype(dtype)), Leaky(0.95, bias=arrays[f"bias{k}"].astype(float))]
+            parts += [Dense(arrays[f"weight{k}"].astype(dtype, copy=False)), Leaky(0.95, bias=arrays[f"bias{k}"].astype(float))]
         return Sequential(parts)
 
     def inputs(self, arrays, n_samples):
@@ -290,7 +290,7 @@ def memory(name, file, options, *, with_peer):
         for n in (small, large):
             worker = Peer("surrogate_networks.py", None, [name, str(file)])
             worker(kind=kind, n_samples=2, batch=2)
-            found[kind, n] = worker(kind=kind, n_samples=n, batch=n, measure="peak_mib")
+            found[kind, n] = worker(kind=kind, n_samples=large, batch=n, measure="peak_mib")
             worker.close()
         if with_peer:
             worker = Peer(experiment.peer, options.peer_python, [str(file)])
