@@ -156,7 +156,10 @@ class Rate(Experiment):
     def network(self, arrays, dtype):
         parts = []
         for k in (0, 1):
-            parts += [Dense(arrays[f"weight{k}"].astype(dtype, copy=False)), Leaky(0.95, bias=arrays[f"bias{k}"].astype(float))]
+            parts += [
+                Dense(arrays[f"weight{k}"].astype(dtype, copy=False)),
+                Leaky(0.95, bias=arrays[f"bias{k}"].astype(float)),
+            ]
         return Sequential(parts)
 
     def inputs(self, arrays, n_samples):
@@ -283,7 +286,7 @@ def speed(experiment, stages, peer, options):
 
 
 def memory(name, file, options, *, with_peer):
-    """Peak above the data, each figure in a fresh process that has only run two samples."""
+    """Peak above the data, weights and optimiser included; a fresh process that has only run two samples for each."""
     experiment, found, rows = EXPERIMENTS[name], {}, []
     small, large = experiment.batch, 8 * experiment.batch
     for kind in ("train", "inference"):
@@ -304,7 +307,7 @@ def memory(name, file, options, *, with_peer):
 
 
 def worker() -> None:
-    """Our side of `memory`; like the peer's figure, without weights and optimiser state, which outlive a batch."""
+    """Our side of `memory`: as in the peer's figure, weights and optimiser are part of what is measured."""
     experiment, arrays = EXPERIMENTS[sys.argv[1]], dict(np.load(sys.argv[2]))
 
     def work(kind, n_samples, batch, measure="seconds"):
@@ -318,9 +321,7 @@ def worker() -> None:
                 trainer.predict(split.spikes)
 
         if measure == "peak_mib":
-            n_bytes = sum(arrays[name].nbytes for name in experiment.parameters)
-            n_kept = 1 + (len(experiment.optimizer.slots) if kind == "train" else 0)
-            return peak_mib(task) - n_kept * n_bytes / 2**20
+            return peak_mib(task)
         start = time.perf_counter()
         task()
         return time.perf_counter() - start
