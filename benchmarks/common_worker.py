@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import sys
@@ -22,13 +23,16 @@ def serve(info: Mapping[str, object], work: Callable[..., float]) -> None:
 def peak_mib(work: Callable[[], object]) -> float:
     """MiB by which the resident memory of this process rises while `work` runs, at its peak; NaN where nothing tells.
 
-    Linux counts it from the moment at which the process resets its own high-water mark. What an earlier call freed
-    without giving it back to the system is not seen again: measure in a process that has only warmed up.
+    Linux counts it from the moment at which the process resets its own high-water mark. What earlier calls freed would
+    be used again unseen, so the heap first gives back what it can; measure in a process that has only warmed up.
     """
     marks = Path("/proc/self/clear_refs")
     if not marks.exists():
         return float("nan")
     gc.collect()
+    heap = ctypes.CDLL(None)
+    if hasattr(heap, "malloc_trim"):
+        heap.malloc_trim(0)
     marks.write_text("5")
     before = _status_kib("VmRSS")
     work()
