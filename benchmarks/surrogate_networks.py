@@ -289,7 +289,7 @@ def speed(experiment, stages, peer, options):
 
 
 def memory(name, file, options, *, with_peer):
-    """Peak above the data, weights and optimiser included; medians of fresh processes that have only run two samples."""
+    """Peak above the data, weights and optimiser included; medians of fresh processes that have run two samples."""
     experiment, found, rows = EXPERIMENTS[name], {}, []
     small, large = experiment.batch, 8 * experiment.batch
     for kind in ("train", "inference"):

@@ -79,7 +79,9 @@ class Currents:
     def __getitem__(self, key: Any) -> Currents:
         """Select samples by an integer (kept as one sample), a slice, a boolean mask or an index array."""
         if isinstance(key, tuple) or np.ndim(key) > 1:
-            raise IndexError("Currents: only samples can be indexed, by an integer, a slice, or a one-dimensional array")
+            raise IndexError(
+                "Currents: only samples can be indexed, by an integer, a slice, or an array of one dimension"
+            )
         chosen = self.values[[int(key)]] if isinstance(key, (int, np.integer)) else self.values[key]
         found = Currents.__new__(Currents)
         found.values = chosen

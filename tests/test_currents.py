@@ -11,8 +11,10 @@ from eventsnn import Currents, ValidationError
 def test_values_keep_float32_and_are_not_copied():
     values = np.ones((2, 3), np.float32)
     currents = Currents(values)
-    assert currents.values.dtype == np.float32 and np.shares_memory(currents.values, values)
-    assert not currents.values.flags.writeable and values.flags.writeable
+    assert currents.values.dtype == np.float32
+    assert np.shares_memory(currents.values, values)
+    assert not currents.values.flags.writeable
+    assert values.flags.writeable
     assert Currents([[1, 2]]).values.dtype == np.float64
 
 
@@ -34,7 +36,8 @@ def test_samples_are_selected_as_of_an_array():
     currents = Currents(np.arange(12.0).reshape(3, 2, 2))
     assert (currents.n_samples, currents.n_neurons, currents.n_steps, currents.is_constant) == (3, 2, 2, False)
     assert currents[1].values.tolist() == currents.values[1:2].tolist()
-    assert len(currents[[2, 0]]) == 2 and len(currents[currents.values[:, 0, 0] > 3]) == 2
+    assert len(currents[[2, 0]]) == 2
+    assert len(currents[currents.values[:, 0, 0] > 3]) == 2
     assert Currents([[1.0]]).n_steps is None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import hint
-from eventsnn._validation import count, index_array
+from eventsnn._validation import index_array
 from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
@@ -77,7 +77,7 @@ class ClockedResult:
         graph = self._grid.graph
         if name not in graph.populations:
             raise ValidationError(f"ClockedResult.v: no population {name!r}{hint(str(name), graph.populations)}")
-        if count("ClockedResult.v: sample", sample) >= self.n_samples:
+        if not isinstance(sample, (int, np.integer)) or not 0 <= sample < self.n_samples:
             raise ValidationError(f"ClockedResult.v: sample must lie in 0 .. {self.n_samples - 1}, got {sample}")
         runner = GridRunner(self._grid, 1, self.n_steps)
         events = {own: given.block(sample, sample + 1) for own, given in self._inputs.items()}

@@ -364,7 +364,9 @@ def test_lif_on_the_grid_follows_its_equation_from_step_to_step():
     """Without spikes the grid has no error: the potential of step t is that of `simulate` at t dt."""
     rng = np.random.default_rng(3)
     neuron = LIF(9.0, 4.0, v_leak=0.1, i_bias=rng.uniform(-0.2, 0.2, 5), v_threshold=50.0)
-    net = Sequential([Dense(rng.normal(0, 1, (6, 5))), neuron, Dense(rng.normal(0, 1, (5, 2))), LI(5.0, 5.0, i_bias=0.3)])
+    net = Sequential(
+        [Dense(rng.normal(0, 1, (6, 5))), neuron, Dense(rng.normal(0, 1, (5, 2))), LI(5.0, 5.0, i_bias=0.3)]
+    )
     spikes = Spikes([0] * 8, rng.integers(0, 6, 8), rng.integers(0, 20, 8) * 0.5, n_samples=1, n_neurons=6)
     grid = simulate_clocked(net, spikes, dt=0.5, n_steps=40)
     exact = simulate(net, spikes, t_max=30.0)

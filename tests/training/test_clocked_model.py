@@ -35,7 +35,6 @@ from eventsnn import (
     loss_and_grad,
     simulate_clocked,
 )
-from eventsnn.datasets import Split
 from tests.gradients.test_surrogate_gradient import linear_loss
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, WIRINGS, random_case
