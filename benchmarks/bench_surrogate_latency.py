@@ -1,6 +1,25 @@
 """Latency-coded MNIST on a time grid, 784-128-10, float32: speed, memory and gradients against dense torch.
 
 python benchmarks/bench_surrogate_latency.py [--peer-python PATH]
+
+Current LIF, 100 steps of 1 ms, tau_mem 20 ms, tau_syn 5 ms; the surrogate is the derivative of a ReLU, the reset is a
+constant; mean squared error of the spike counts; Adam 0.01, AMSGrad, batch 256. Training is `Trainer.fit` without a
+validation set, inference `Trainer.predict`; the peer makes every batch a dense tensor, as the notebook does. Both are
+measured after training, because ours costs what it fires. Then spikes of every step, loss and gradients of both on the
+same 64 samples, and peak memory.
+
+What was learned
+----------------
+- In float64 all spikes are those of torch, and gradients differ by 2e-15 of the largest.
+- The gradient must go around the reset (`Clock(detach_reset=True)`). A ReLU's derivative is 1 however far above
+  threshold, so through the reset it grows from step to step, here to ten thousand times the size.
+- The notebook prints losses 328.8, 280.9, 274.2 in its first epochs, without its time constants. A program of its own
+  gave, by (tau_mem, tau_syn) in ms: (20, 5) 331 to 336, 285 to 290, 277 to 285; (10, 5) 346, 310, 308; (25, 5) 329, 279,
+  269; (20, 10) 648; (20, 5) by Euler's rule 341. In three of seven seeds an output never fired: 395 to 406.
+- The hidden layer fires in 38 % of its steps after one epoch and 76 % after 20, so this is hardly a sparse network. Rows
+  of ten weights are added no faster than rows of a hundred: numba leaves out LLVM's vectoriser of straight-line code.
+- A peak of memory is only seen in a process that has not been there before; what a warm-up left in the heap hid more
+  than half of ours at first.
 """
 
 from __future__ import annotations

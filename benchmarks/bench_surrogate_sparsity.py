@@ -13,6 +13,16 @@
 
 A synaptic event is a spike times the neurons it goes to. Printed are the line's value at no spikes, its slope and the
 largest distance of a point from it.
+
+What was learned
+----------------
+- Input spikes: a line, 26 us forward and 39 backward without spikes, 0.1 ns per synaptic event both ways, no point
+  further than 4 us from it, up to four spikes per pixel.
+- To few neurons a spike costs by itself and not by its targets: 5 ns forward and 10 backward for ten.
+- To 128 neurons a surrogate that vanishes saves most of the backward pass: 34 us instead of 117 (arctan) where 0.2 % of
+  hidden neurons fire in a step, but nothing where 40 % do. To ten neurons it saves nothing.
+- Weights of all points have to be scaled by bisection: otherwise more input means more hidden spikes, and one line is
+  drawn through two causes.
 """
 
 from __future__ import annotations
@@ -99,7 +109,7 @@ def main() -> None:
             candidates["input", 10, "ReLU", percentage, kind] = work
         at["input", 10, "ReLU", percentage] = round(N_INPUTS * percentage / 100) * N_HIDDEN
     same = inputs(15, rng)
-    for n_outputs, names in ((10, SURROGATES), (128, ["ReLU"])):
+    for n_outputs, names in ((10, SURROGATES), (128, ["ReLU", "arctan"])):
         for name in names:
             for percentage in HIDDEN_PERCENTAGES:
                 works, n_hidden = problem(same, n_outputs, percentage / 100, SURROGATES[name], rng)
