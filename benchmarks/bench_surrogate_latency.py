@@ -12,12 +12,12 @@ What was learned
 ----------------
 - In float64 all spikes are those of torch, and gradients differ by 2e-15 of the largest.
 - The gradient must go around the reset (`Clock(detach_reset=True)`). A ReLU's derivative is 1 however far above
-  threshold, so through the reset it grows from step to step, here to ten thousand times the size.
+  threshold, so through the reset it grows from step to step, here to thousands of times the size.
 - The notebook prints losses 328.8, 280.9, 274.2 in its first epochs, without its time constants. A program of its own
-  gave, by (tau_mem, tau_syn) in ms: (20, 5) 331 to 336, 285 to 290, 277 to 285; (10, 5) 346, 310, 308; (25, 5) 329, 279,
-  269; (20, 10) 648; (20, 5) by Euler's rule 341. In three of seven seeds an output never fired: 395 to 406.
-- The hidden layer fires in 38 % of its steps after one epoch and 76 % after 20, so this is hardly a sparse network. Rows
-  of ten weights are added no faster than rows of a hundred: numba leaves out LLVM's vectoriser of straight-line code.
+  gave, by (tau_mem, tau_syn) in ms: (20, 5) 327 to 337, 282 to 290, 277 to 285; (10, 5) 346, 310, 308; (25, 5) 329,
+  279, 269; (20, 10) 648; (20, 5) by Euler's rule 341. In three of eight seeds an output never fired: 395 to 406.
+- The hidden layer fires in 38 % of its steps after one epoch and 77 % after 20: hardly a sparse network. Rows of ten
+  weights are added no faster than rows of a hundred: numba leaves out LLVM's vectoriser of straight-line code.
 - A peak of memory is only seen in a process that has not been there before; what a warm-up left in the heap hid more
   than half of ours at first.
 """
