@@ -15,6 +15,7 @@ from eventsnn.errors import SimulationError
 from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.grid_outputs import GridOutputs
 from eventsnn.kernels.grid_events import count_grid_spikes
+from eventsnn.kernels.grid_narrow import weight_gradient_narrow
 from eventsnn.kernels.grid_projection import (
     constant_dense,
     gather_dense,
@@ -247,7 +248,14 @@ class ClockedGradient:
             for projection in part.projections:
                 events = self.runner.events(projection.source)
                 weight = self.gradients.get(f"{projection.name}.weight")
-                if weight is not None and not events.is_constant:
+                narrow = self.runner.narrow.get(projection.name)
+                if weight is not None and narrow is not None:
+                    weight_gradient_narrow(
+                        events.starts, events.neurons, self.runner.buffers[narrow.source].u,
+                        self.grid.parts[narrow.source].rule.threshold, e, projection.lag, projection.first, narrow.flags,
+                        narrow.total, weight,
+                    )  # fmt: skip
+                elif weight is not None and not events.is_constant:
                     _add_weight_gradient(projection, events, e, weight)
             self._add_loop_gradient(k, part, adjoint, e)
 

@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 
-__all__ = ["GridRunner", "chunk_size"]
+__all__ = ["GridRunner", "Narrow", "chunk_size"]
 
 #: What the potentials and derivatives of a chunk may take: a few of the second-level caches of a core.
 _CHUNK_BYTES = 2**21
@@ -44,11 +45,21 @@ class PartBuffers:
         self.nothing = np.empty((0, part.n), dtype)
 
 
+class Narrow:
+    """Work arrays of a projection to few neurons, and the part that it comes from; see `kernels.grid_narrow`."""
+
+    def __init__(self, source: int, projection: GridProjection, dtype: np.dtype[Any]) -> None:
+        n_pre, n = projection.weight.shape
+        self.source = source
+        self.flags, self.total = np.empty((STEPS_BACKWARD, n_pre), dtype), np.empty((n, n_pre), dtype)
+
+
 class GridRunner:
     """Forward pass of chunks of at most `n_samples` samples.
 
     Attributes
     ----------
+    narrow : by name of a projection, those from a whole part to few neurons
     buffers : by number of the part; views of a chunk are given by `u`, `events`
     """
 
@@ -57,6 +68,18 @@ class GridRunner:
         self.buffers = [PartBuffers(part, n_samples, n_steps, grid.dtype, keeps_margin) for part in grid.parts]
         self._place = {name: (k, first, n) for k, part in enumerate(grid.parts) for name, first, n in part.populations}
         self._found: dict[str, GridEvents] = {}
+        self.narrow = {
+            projection.name: Narrow(self._place[projection.source][0], projection, grid.dtype)
+            for part in grid.parts
+            for projection in part.projections
+            if self._is_narrow(projection)
+        }
+
+    def _is_narrow(self, projection: GridProjection) -> bool:
+        if not projection.is_dense or projection.weight.shape[1] > WIDEST or projection.source not in self._place:
+            return False
+        k, _, n = self._place[projection.source]
+        return n == self.grid.parts[k].n
 
     def u(self, name: str, n_samples: int) -> NDArray[np.floating]:
         """Potentials of a population before the reset, (n_samples, n_steps, n), a view."""
@@ -91,7 +114,14 @@ class GridRunner:
                 constant = None
             for projection in part.projections:
                 events = self._found[projection.source]
-                if not events.is_constant:
+                if projection.name in self.narrow:
+                    narrow = self.narrow[projection.name]
+                    scatter_narrow(
+                        events.starts, events.neurons, self.buffers[narrow.source].u,
+                        self.grid.parts[narrow.source].rule.threshold, projection.weight, projection.transposed,
+                        projection.lag, projection.first, narrow.flags, u,
+                    )  # fmt: skip
+                elif not events.is_constant:
                     scatter(events, projection, u)
             self._step(part, buffers, u, buffers.nothing if constant is None else constant)
             self._require_finite(part, u, first_sample)
