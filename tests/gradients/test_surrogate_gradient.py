@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -430,3 +431,27 @@ def test_a_surrogate_that_gives_nan_is_an_error_with_its_place():
 def test_clock_refuses(options, message):
     with pytest.raises(ValidationError, match=message):
         Clock(**{"n_steps": 4} | options)
+
+
+@pytest.mark.parametrize("delay", [0.0, 2.0])
+def test_gradients_to_many_neurons_leave_out_only_what_a_surrogate_makes_zero(delay):
+    """Triangular vanishes, so that neurons far from threshold are skipped; the same formula without support is not."""
+    rng = np.random.default_rng(0)
+    sizes = (20, 30, 50, 10)  # to 50: gather_active; to 10: grid_narrow
+    layers: list[Any] = []
+    for n_pre, n_post in itertools.pairwise(sizes):
+        layers += [Dense(rng.normal(0.1, 0.5, (n_pre, n_post)), delay=delay if n_post == 50 else 0.0), Leaky(0.9)]
+    network = Sequential(layers)
+    x = (rng.random((6, 20, 15)) < 0.1) * np.array([1.0, 0.1, 1.0, 0.0, 1.0, 0.5])[:, None, None]
+    full = CustomSurrogate(lambda u: 0.3 * max(0.0, 1.0 - abs(u)))
+    found = [
+        loss_and_grad(
+            network, Currents(x), np.arange(6), SpikeCountMSE(5, 1), method="surrogate",
+            clock=Clock(n_steps=15, surrogate=surrogate),
+        )[1].parameters
+        for surrogate in (Triangular(), full)
+    ]  # fmt: skip
+    for name, expected in found[1].items():
+        assert np.abs(expected).max() > 0
+        # sums in another order
+        np.testing.assert_allclose(found[0][name], expected, rtol=0, atol=1e-12 * np.abs(expected).max(), err_msg=name)
