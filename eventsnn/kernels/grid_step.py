@@ -189,10 +189,13 @@ def step_backward(
                 later, base = down[s, t, down_first : down_first + n_down], d_counts[s]
                 n_active = n
                 if is_compact:
+                    n_active = 0
+                    for k in range(n):
+                        n_active += slope[k] != zero
+                if _DOTS * n_active < n:  # where the surrogate is zero, nobody asks for the error
                     for k in range(n):
                         flags[k] = slope[k] != zero
-                    n_active = list_flags(words, active, 0)
-                if _DOTS * n_active < n:  # where the surrogate is zero, nobody asks for the error
+                    list_flags(words, active, 0)
                     for p in range(n_active):
                         error[active[p]] = base[active[p]] + _dot(down_weight[active[p]], later)
                 else:
