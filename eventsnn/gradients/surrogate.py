@@ -252,8 +252,8 @@ class ClockedGradient:
                 if weight is not None and narrow is not None:
                     weight_gradient_narrow(
                         events.starts, events.neurons, self.runner.buffers[narrow.source].u,
-                        self.grid.parts[narrow.source].rule.threshold, e, projection.lag, projection.first, narrow.flags,
-                        narrow.total, weight,
+                        self.grid.parts[narrow.source].rule.threshold, e, projection.lag, projection.first,
+                        narrow.flags, narrow.total, weight,
                     )  # fmt: skip
                 elif weight is not None and not events.is_constant:
                     _add_weight_gradient(projection, events, e, weight)
