@@ -114,24 +114,21 @@ def add_rows(factors, rows, low, out):
     """out += sum_o factors[o] rows[o, low : low + out.size]; blocks of factors that are zero cost little."""
     # slices, and loops from 0: numba asks every index of range(low, high) whether it is negative
     o, stop, high = 0, factors.size, low + out.size
-    while o + 4 <= stop:
-        f0, f1, f2, f3 = factors[o], factors[o + 1], factors[o + 2], factors[o + 3]
-        if f0 != 0 or f1 != 0 or f2 != 0 or f3 != 0:
-            w0, w1, w2, w3 = rows[o, low:high], rows[o + 1, low:high], rows[o + 2, low:high], rows[o + 3, low:high]
+    while o + 5 <= stop:  # five: ten classes in two sweeps
+        f0, f1, f2, f3, f4 = factors[o], factors[o + 1], factors[o + 2], factors[o + 3], factors[o + 4]
+        if f0 != 0 or f1 != 0 or f2 != 0 or f3 != 0 or f4 != 0:
+            w0, w1, w2 = rows[o, low:high], rows[o + 1, low:high], rows[o + 2, low:high]
+            w3, w4 = rows[o + 3, low:high], rows[o + 4, low:high]
             for k in range(out.size):
-                out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k])
-        o += 4
-    while o + 2 <= stop:
-        f0, f1 = factors[o], factors[o + 1]
-        if f0 != 0 or f1 != 0:
-            w0, w1 = rows[o, low:high], rows[o + 1, low:high]
+                out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k]) + f4 * w4[k]
+        o += 5
+    while o < stop:
+        f0 = factors[o]
+        if f0 != 0:
+            w0 = rows[o, low:high]
             for k in range(out.size):
-                out[k] += f0 * w0[k] + f1 * w1[k]
-        o += 2
-    if o < stop and factors[o] != 0:
-        f0, w0 = factors[o], rows[o, low:high]
-        for k in range(out.size):
-            out[k] += f0 * w0[k]
+                out[k] += f0 * w0[k]
+        o += 1
 
 
 @kernel(inline=True)

@@ -20,6 +20,9 @@ NONE, ZERO, SUBTRACT, SUBTRACT_LATER = 0, 1, 2, 3
 NO_CURRENT, EARLY, LATE = 0, 1, 2
 # a scalar product for one neuron costs about as much as its share of a sweep over so many
 _DOTS = 8
+# where one in so many fires, whether the next word of flags is empty cannot be predicted, and looking at every flag is
+# cheaper: 7 instead of 17 us for 25 steps of 1,000 neurons with 4,900 spikes
+_ONE_BY_ONE = 12
 
 
 @kernel(inline=True)
@@ -54,6 +57,7 @@ def step_forward(
     loop : (n, n) weights of connections of the population to itself, seen one step later, or (0, 0); loop_* : the same
         as synapses by neuron, with a lag >= 1 each
     margin : u - threshold of all, or of no samples
+    neurons : one place longer than there can be spikes
     v, i_syn, taken : (n,) work; fired : flags, as many as are full `words`, beyond n zero
     """
     zero = x.dtype.type(0.0)
@@ -116,8 +120,15 @@ def step_forward(
                 above = margin[s, t]
                 for k in range(n):
                     above[k] = row[k] - threshold[k]
-            before = n_spikes
-            n_spikes = list_flags(words, neurons, n_spikes)
+            before, n_fired = n_spikes, 0
+            for k in range(n):
+                n_fired += fired[k]
+            if _ONE_BY_ONE * n_fired > n:  # many: a place that is overwritten until a neuron has fired needs no branch
+                for k in range(n):
+                    neurons[n_spikes] = k
+                    n_spikes += fired[k]
+            else:
+                n_spikes = list_flags(words, neurons, n_spikes)
             if loop.shape[0] > 0 and t + 1 < n_steps:
                 following = x[s, t + 1]
                 for e in range(before, n_spikes):

@@ -37,7 +37,7 @@ class PartBuffers:
         self.u = np.zeros((n_samples, n_steps, part.n), dtype)
         self.margin = np.zeros((n_samples if keeps_margin and part.can_spike else 0, n_steps, part.n), dtype)
         self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
-        self.neurons = np.empty(n_samples * n_steps * part.n if part.can_spike else 0, np.int64)
+        self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else 1, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
         self.words = np.zeros(-(-part.n // 8), np.uint64)
         self.fired = self.words.view(np.uint8)
