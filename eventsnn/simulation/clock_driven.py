@@ -19,6 +19,7 @@ from eventsnn.simulation.grid_inputs import GridInput, checked_inputs, n_steps_o
 from eventsnn.simulation.grid_network import GridNetwork
 from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.simulation.progress import TimeBar
 from eventsnn.spikes import Spikes, concatenate
 
 __all__ = ["ClockedResult", "simulate_clocked"]
@@ -100,6 +101,7 @@ def simulate_clocked(
     dt: float = 1.0,
     n_steps: int | None = None,
     n_threads: int = 1,
+    progress: bool = True,
 ) -> ClockedResult:
     """Simulate a network on a time grid, driven by sparse events.
 
@@ -111,6 +113,7 @@ def simulate_clocked(
     dt : length of a step, in the unit of the spike times and time constants
     n_steps : number of steps; may be left out if the inputs say it (a COO, currents that are not constant)
     n_threads : threads over blocks of samples; does not change a single bit of the result
+    progress : show a bar on standard error once two seconds have passed
 
     Returns
     -------
@@ -171,9 +174,12 @@ def simulate_clocked(
             constants = constant_drive(grid, events, high - low)
             runner.forward(events, high - low, constants=constants, first_sample=low)
             parts.append([_spikes_of(runner, name, high - low, grid) for name in names])
+            report = bar.reporter()
+            if report is not None:
+                report((high - low) * steps * grid.dt, sum(spikes.n_events for spikes in parts[-1]))
         return parts
 
-    with BlockPool(n_threads) as pool:
+    with BlockPool(n_threads) as pool, TimeBar(0.0, steps * grid.dt, n_samples, enabled=progress) as bar:
         outcomes = pool.map(work, sample_blocks(n_samples))
     chunks = [chunk for outcome in outcomes for chunk in outcome]
     spikes = {name: own for name, own in given.items() if isinstance(own, Spikes)}

@@ -27,6 +27,7 @@ from eventsnn import (
     simulate_clocked,
 )
 from eventsnn.datasets import load_mnist
+from eventsnn.simulation import progress
 from tests.reference import grid_numpy as reference
 from tests.simulation.grid_cases import DT, KINDS, RESETS, WIRINGS, random_case
 
@@ -386,3 +387,14 @@ def test_v_refuses_samples_that_are_not_there(sample):
     result = simulate_clocked(Sequential([Dense([[1.0]]), Leaky(0.5)]), Currents([[0.1]]), n_steps=2)
     with pytest.raises(ValidationError, match="sample"):
         result.v("output", sample)
+
+
+def test_a_long_run_shows_how_far_it_is(monkeypatch, capsys):
+    monkeypatch.setattr(progress, "DELAY", 0.0)
+    net = Sequential([Dense(np.full((4, 3), 0.4)), Leaky(0.9)])
+    inputs = Currents(np.ones((20_000, 4)))  # some tenths of a second: the bar comes from another thread
+    shown = simulate_clocked(net, inputs, n_steps=200, progress=True)
+    assert "spikes" in capsys.readouterr().err
+    quiet = simulate_clocked(net, inputs, n_steps=200, progress=False)
+    assert capsys.readouterr().err == ""
+    assert shown.spikes["output"] == quiet.spikes["output"]
