@@ -16,10 +16,11 @@ largest distance of a point from it.
 
 What was learned
 ----------------
-- Input spikes: a line, 26 us forward and 39 backward without spikes, 0.1 ns per synaptic event both ways, no point
-  further than 4 us from it, up to four spikes per pixel.
-- To few neurons a spike costs by itself and not by its targets: 5 ns forward and 10 backward for ten.
-- To 128 neurons a surrogate that vanishes saves most of the backward pass: 34 us instead of 117 (arctan) where 0.2 % of
+- Input spikes: a line, 26 us forward and 42 backward without spikes, 0.11 and 0.15 ns per synaptic event, no point
+  further than 5 us from it, up to four spikes per pixel.
+- To few neurons a spike costs by itself and not by its targets. From one spike in twelve neuron-steps on all of a
+  sample are taken by step (`kernels/grid_narrow.py`), and the cost does not grow any more: the line bends.
+- To 128 neurons a surrogate that vanishes saves most of the backward pass: 42 us instead of 114 (arctan) where 0.2 % of
   hidden neurons fire in a step, but nothing where 40 % do. To ten neurons it saves nothing.
 - Weights of all points have to be scaled by bisection: otherwise more input means more hidden spikes, and one line is
   drawn through two causes.
