@@ -1,4 +1,4 @@
-"""Exact event-driven spiking neural networks: closed-form spike times, hand-derived gradients, no clock.
+"""Exact event-driven spiking neural networks: closed-form spike times, hand-derived gradients, a clock on request.
 
 Everything named in `__all__` is available as ``eventsnn.NAME``. What needs a compiler or a picture library is loaded
 when its name is first used, so that ``import eventsnn`` is light.
