@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from eventsnn.decoding import busiest, decode_first_spike
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.chain import target_of
 from eventsnn.graph import Network
-from eventsnn.kernels.grid_events import count_grid_spikes, first_steps
+from eventsnn.kernels.grid_events import first_steps
 from eventsnn.simulation.grid_inputs import GridEvents
 
 __all__ = ["GridOutputs", "output_of", "require_grid_loss"]
@@ -33,19 +34,18 @@ class GridOutputs:
     def __init__(self, clock: Clock, events: GridEvents, u: NDArray[np.floating]) -> None:
         self.clock, self.events, self.u = clock, events, u
 
+    @cached_property
     def counts(self) -> Floats:
         """Spikes of every output, (n_samples, n_outputs)."""
-        found = np.zeros((self.u.shape[0], self.u.shape[2]))
-        count_grid_spikes(self.events.starts, self.events.neurons, self.u.shape[1], found)
-        return found
+        return self.events.counts(*self.u.shape)
 
     def values(self, loss: Any) -> Floats:
         """What the loss takes."""
         target = target_of(loss)
         if target == "counts":
-            return self.counts()
+            return self.counts
         if target == "rates":
-            rates: Floats = self.counts() / self.u.shape[1]
+            rates: Floats = self.counts / self.u.shape[1]
             return rates
         if target == "membrane":
             found: Any = self.u
@@ -83,7 +83,7 @@ class GridOutputs:
             chosen: NDArray[np.int64] = self.shown().argmax(axis=1)
             return chosen
         if self.clock.decode == "rate":
-            return busiest(self.counts())
+            return busiest(self.counts)
         first = np.full((self.u.shape[0], self.u.shape[2]), np.inf)
         first_steps(self.events.starts, self.events.neurons, self.u.shape[1], first)
         return decode_first_spike(first)
@@ -96,7 +96,7 @@ class GridOutputs:
         if self.clock.decode == "mean_membrane":
             mean: Floats = self.u.mean(axis=1, dtype=np.float64)
             return mean
-        return self.counts()
+        return self.counts
 
     def _steps(self, loss: Any) -> NDArray[np.int64]:
         steps: NDArray[np.int64] = np.rint(np.asarray(loss.times) / self.clock.dt).astype(np.int64)

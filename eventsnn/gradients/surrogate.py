@@ -14,7 +14,6 @@ from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import SimulationError
 from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.grid_outputs import GridOutputs
-from eventsnn.kernels.grid_events import count_grid_spikes
 from eventsnn.kernels.grid_narrow import weight_gradient_narrow
 from eventsnn.kernels.grid_projection import (
     constant_dense,
@@ -174,7 +173,8 @@ class ClockedGradient:
             d_counts, d_u = outputs.derivatives(self.loss, d_values)
             of_counts = {} if d_counts is None else {self.output: d_counts}
             for k, name in enumerate(self._hidden):
-                counts = self._counts(name, high - low)
+                size = self.grid.graph.populations[name].n_neurons
+                counts = self.runner.events(name).counts(high - low, self.clock.n_steps, size)
                 silent[k] += (counts == 0).sum(axis=0)
                 for regularizer in self.regularizers:
                     value, d_count = regularizer.value_and_grad(counts)
@@ -214,12 +214,6 @@ class ClockedGradient:
         chunk = {k: drive[low:high] for k, drive in constants.items()}
         self.runner.forward(own, high - low, constants=chunk, first_sample=first_sample + low)
         return GridOutputs(self.clock, self.runner.events(self.output), self.runner.u(self.output, high - low))
-
-    def _counts(self, name: str, n_samples: int) -> NDArray[np.float64]:
-        events = self.runner.events(name)
-        counts = np.zeros((n_samples, self.grid.graph.populations[name].n_neurons))
-        count_grid_spikes(events.starts, events.neurons, self.clock.n_steps, counts)
-        return counts
 
     # -- backwards through a chunk ---------------------------------------------------------------------------------
 

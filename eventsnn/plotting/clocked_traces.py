@@ -22,11 +22,10 @@ from eventsnn.plotting.style import (
     check_class_names,
     check_index,
     check_name,
-    check_neurons,
-    evenly_spaced,
     finish,
     graph_of,
     new_figure,
+    some_neurons,
     style_axes,
 )
 
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from eventsnn.simulation.clock_driven import ClockedResult
 
 __all__ = ["plot_clocked_traces"]
-
-_MANY = 10
 
 
 def plot_clocked_traces(
@@ -83,9 +80,7 @@ def plot_clocked_traces(
     sample = check_index(f"{where}.sample", sample, result.n_samples, "n_samples")
     population = graph.populations[name]
     size = population.n_neurons
-    if neurons is None:
-        neurons = np.arange(size) if size <= _MANY else evenly_spaced(size, 6)
-    chosen = check_neurons(f"{where}.neurons", neurons, size)
+    chosen = some_neurons(f"{where}.neurons", neurons, size)
     names = None if neuron_names is None else check_class_names(f"{where}.neuron_names", neuron_names, size)
     scale = axis_unit(where, result, population.neuron, unit, 0.0)
 

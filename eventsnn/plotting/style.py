@@ -294,6 +294,13 @@ def check_name(where: str, name: Any, known: Iterable[str], what: str = "populat
     return str(name)
 
 
+def some_neurons(where: str, neurons: ArrayLike | None, size: int) -> NDArray[np.int64]:
+    """Checked neurons of a population to draw an axes each for; of None all up to ten, else six spread evenly."""
+    if neurons is None:
+        neurons = np.arange(size) if size <= 10 else evenly_spaced(size, 6)
+    return check_neurons(where, neurons, size)
+
+
 def evenly_spaced(n_total: int, n_chosen: int) -> NDArray[np.int64]:
     """At most `n_chosen` indices spread evenly over ``0 .. n_total - 1``: a choice that does not flatter."""
     return np.unique(np.linspace(0, n_total - 1, min(n_chosen, n_total)).round().astype(np.int64))

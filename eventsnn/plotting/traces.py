@@ -32,11 +32,10 @@ from eventsnn.plotting.style import (
     check_class_names,
     check_index,
     check_name,
-    check_neurons,
-    evenly_spaced,
     finish,
     graph_of,
     new_figure,
+    some_neurons,
     style_axes,
 )
 
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_traces"]
 
 _N_GRID = 800
-_MANY = 10
 #: arrivals of a kind that are more in some panel are counted, not marked; in a chain all neurons get the same spikes
 _MOST_MARKS, _MOST_MARKS_IN_CHAIN = 800, 200
 _THIN_MARKS = 150  # from so many on
@@ -111,9 +109,7 @@ def plot_traces(
     name = check_name(f"{where}.name", name, graph.populations)
     sample = check_index(f"{where}.sample", sample, result.n_samples, "n_samples")
     cell, size = graph.populations[name].neuron, graph.populations[name].n_neurons
-    if neurons is None:
-        neurons = np.arange(size) if size <= _MANY else evenly_spaced(size, 6)
-    chosen = check_neurons(f"{where}.neurons", neurons, size)
+    chosen = some_neurons(f"{where}.neurons", neurons, size)
     names = None if neuron_names is None else check_class_names(f"{where}.neuron_names", neuron_names, size)
     arrivals = _arrivals(result, name, sample, chosen)
     low, high = _window(where, result, sample, arrivals, 0.5 * float(np.max(cell.tau_mem)), t_start, t_end)

@@ -41,7 +41,6 @@ class PartBuffers:
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
         self.words = np.zeros(-(-part.n // 8), np.uint64)
         self.fired = self.words.view(np.uint8)
-        self.constant = np.zeros((n_samples, part.n), dtype)
         self.nothing = np.empty((0, part.n), dtype)
 
 
@@ -192,15 +191,9 @@ def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_sample
             if k not in found:
                 found[k] = np.zeros((n_samples, part.n), grid.dtype)
             if projection.is_dense:
+                weight = projection.weight
                 constant_dense(
-                    events.starts,
-                    events.neurons,
-                    events.values,
-                    projection.weight,
-                    0,
-                    projection.weight.shape[1],
-                    projection.first,
-                    found[k],
+                    events.starts, events.neurons, events.values, weight, 0, weight.shape[1], projection.first, found[k]
                 )
             else:
                 scatter(events, projection, found[k][:, None])
