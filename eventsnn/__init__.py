@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         SpikeRateL1,
         SpikeRateL2,
     )
+    from eventsnn.training.learned_delays import ClippedDelay, DelayL2, LearnedDelay, ShiftedDelay, SigmoidDelay
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
     from eventsnn.training.membrane_losses import MembraneCrossEntropy
@@ -90,6 +91,7 @@ __all__ = [
     "BinningWarning",
     "Boxcar",
     "CheckpointError",
+    "ClippedDelay",
     "Clock",
     "ClockedResult",
     "ConfigError",
@@ -99,6 +101,7 @@ __all__ = [
     "Currents",
     "CustomSurrogate",
     "DataError",
+    "DelayL2",
     "Dense",
     "EventSNNError",
     "Exponential",
@@ -110,6 +113,7 @@ __all__ = [
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
+    "LearnedDelay",
     "MarginPenalty",
     "Margins",
     "MaxVoltageCrossEntropy",
@@ -124,7 +128,9 @@ __all__ = [
     "Result",
     "Sequential",
     "ShiftInvariantMSE",
+    "ShiftedDelay",
     "Sigmoid",
+    "SigmoidDelay",
     "SilentHinge",
     "SimulationError",
     "Sparse",
@@ -197,6 +203,13 @@ _LAZY = {
         "SpikeCountUpperBound",
         "SpikeRateL1",
         "SpikeRateL2",
+    ),
+    "eventsnn.training.learned_delays": (
+        "ClippedDelay",
+        "DelayL2",
+        "LearnedDelay",
+        "ShiftedDelay",
+        "SigmoidDelay",
     ),
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.margin_penalty": ("MarginPenalty",),
