@@ -45,7 +45,8 @@ from eventsnn import LIF, Dense, Sequential, Spikes, simulate
 from eventsnn.datasets import Dataset
 from eventsnn.experiments.build import build_dataset, build_network, build_trainer
 from eventsnn.experiments.config import load_config
-from eventsnn.simulation.layers import input_events, make_runners
+from eventsnn.simulation.delayed_layers import make_runners
+from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool
 from eventsnn.training.trainer import Trainer
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from eventsnn.channels import BiasSpikes, Repeat
 from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense, Sparse
@@ -88,6 +89,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Arctan",
+    "BiasSpikes",
     "BinningWarning",
     "Boxcar",
     "CheckpointError",
@@ -125,6 +127,7 @@ __all__ = [
     "Population",
     "Projection",
     "ReLUDerivative",
+    "Repeat",
     "Result",
     "Sequential",
     "ShiftInvariantMSE",

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from eventsnn._names import hint
 from eventsnn._neuron import Neuron
+from eventsnn.channels import BiasSpikes, ChannelMap, Repeat, channel_map, n_sources_of
 from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Population, Projection
@@ -25,6 +27,17 @@ class Layer:
     name: str
     connection: Dense
     neuron: Any  # a Neuron; of which kind, the engines ask
+    channels: tuple[Repeat | BiasSpikes, ...] = ()
+
+    @property
+    def n_sources(self) -> int:
+        """Number of neurons (or inputs) before it."""
+        return n_sources_of(self.name, self.connection.n_pre, self.channels)
+
+    @property
+    def channel_map(self) -> ChannelMap:
+        """Where the channels of its connection come from."""
+        return channel_map(self.n_sources, self.channels)
 
     @property
     def n_neurons(self) -> int:
@@ -41,6 +54,25 @@ class Layer:
         """Whether its neurons fire at most once in a sample, and are no readout."""
         return isinstance(self.neuron, LIF) and self.neuron.max_spikes == 1
 
+    @property
+    def is_layerwise(self) -> bool:
+        """Whether there is a kernel for the whole layer.
+
+        Every neuron must start below its threshold; delays that differ between the neurons are for those that fire
+        once and rest without input.
+        """
+        if not self.neuron.starts_below_threshold:
+            return False
+        if not self.has_delay_per_neuron:
+            return not self.connection.has_delay or self.can_spike
+        return not self.connection.has_delay or (self.fires_once and not np.any(self.neuron.i_bias))
+
+    @property
+    def has_delay_per_neuron(self) -> bool:
+        """Whether its neurons see their inputs in different orders: dendritic or synaptic delays."""
+        delay = self.connection.delay
+        return bool(delay.ndim == 2 and delay.shape[1] > 1)
+
 
 class Sequential:
     """A feed-forward chain: input -> connection -> neurons -> connection -> neurons ...
@@ -49,7 +81,8 @@ class Sequential:
     ----------
     parts : sequence
         `Dense` connections, with or without delays, and neurons in turn, starting with a connection:
-        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. The last neurons may be `LI`, a readout without spikes.
+        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. The last neurons may be `LI`, a readout without spikes. Before a
+        connection there may be `Repeat` and `BiasSpikes`, in the order in which they apply.
         For `Sparse` connections, neurons with named receptors or any graph other than a chain there is `Network`.
     names : sequence of str, optional
         Names of the populations, one per connection; default ``hidden`` (``hidden1``, ``hidden2`` ... when there are
@@ -75,10 +108,8 @@ class Sequential:
     layers: tuple[Layer, ...]
 
     def __init__(self, parts: Sequence[Dense | Neuron], names: Sequence[str] | None = None) -> None:
-        parts = list(parts)
-        if not parts or len(parts) % 2:
-            raise ValidationError(f"Sequential: needs connections and neurons in turn, got {len(parts)} parts")
-        n_layers = len(parts) // 2
+        groups = _grouped(list(parts))
+        n_layers = len(groups)
         if names is None:
             hidden = ["hidden"] if n_layers == 2 else [f"hidden{k + 1}" for k in range(n_layers - 1)]
             names = [*hidden, "output"]
@@ -89,14 +120,7 @@ class Sequential:
                 f"Sequential.names: needs {n_layers} different names, none of them 'input', got {names}"
             )
         layers: list[Layer] = []
-        for k, name in enumerate(names):
-            connection, neuron = parts[2 * k], parts[2 * k + 1]
-            if not isinstance(connection, Dense) or not isinstance(neuron, Neuron):
-                raise ValidationError(
-                    f"Sequential: parts {2 * k} and {2 * k + 1} must be a connection and neurons, "
-                    f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
-                    "for anything else there is Network"
-                )
+        for name, (channels, connection, neuron) in zip(names, groups, strict=True):
             if layers and not layers[-1].can_spike:
                 raise ValidationError(
                     f"Sequential: {layers[-1].name!r} has {type(layers[-1].neuron).__name__} neurons, which never "
@@ -107,9 +131,10 @@ class Sequential:
                     f"Sequential: {name!r} has named receptors {neuron.receptors}, but a chain cannot say which one a "
                     "connection drives; give tau_syn as a number (or one per neuron), or build a Network"
                 )
-            if layers and layers[-1].n_neurons != connection.n_pre:
+            layer = Layer(name, connection, neuron, channels)
+            if layers and layers[-1].n_neurons != layer.n_sources:
                 raise ValidationError(
-                    f"Sequential: {name!r} expects {connection.n_pre} inputs, "
+                    f"Sequential: {name!r} expects {layer.n_sources} inputs, "
                     f"but {layers[-1].name!r} has {layers[-1].n_neurons} neurons"
                 )
             if neuron.n_neurons not in (None, connection.n_post):
@@ -117,13 +142,13 @@ class Sequential:
                     f"Sequential: {name!r} has {connection.n_post} neurons, "
                     f"but its {type(neuron).__name__} parameters are given for {neuron.n_neurons}"
                 )
-            layers.append(Layer(name, connection, neuron))
+            layers.append(layer)
         self.layers = tuple(layers)
 
     @property
     def n_inputs(self) -> int:
         """Number of input channels."""
-        return self.layers[0].connection.n_pre
+        return self.layers[0].n_sources
 
     @property
     def n_outputs(self) -> int:
@@ -137,8 +162,18 @@ class Sequential:
 
     @property
     def is_layerwise(self) -> bool:
-        """Whether it can be simulated layer by layer: no delays, and every neuron starts below its threshold."""
-        return not self.has_delay and all(layer.neuron.starts_below_threshold for layer in self.layers)
+        """Whether it can be simulated layer by layer."""
+        return all(layer.is_layerwise for layer in self.layers)
+
+    @property
+    def bias_times(self) -> dict[str, NDArray[np.float64]]:
+        """Times of the bias spikes, by the name of the input that they are in `as_network`."""
+        found = {}
+        for layer in self.layers:
+            sources, times = layer.channel_map
+            if (sources < 0).any():
+                found[f"{layer.name}.bias"] = times[sources < 0]
+        return found
 
     @property
     def weights(self) -> list[NDArray[np.floating]]:
@@ -146,26 +181,50 @@ class Sequential:
         return [layer.connection.weight for layer in self.layers]
 
     def parameters(self) -> dict[str, NDArray[np.floating]]:
-        """Trainable arrays by name: ``{"hidden.weight": ..., "output.weight": ...}``."""
+        """The weights by name, the arrays themselves: ``{"hidden.weight": ..., "output.weight": ...}``."""
         return {f"{layer.name}.weight": layer.connection.weight for layer in self.layers}
 
-    def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> Sequential:
-        """The same network with other trainable arrays; names as in `parameters()`, all of them, shapes unchanged.
+    @property
+    def parameter_names(self) -> tuple[str, ...]:
+        """What `parameter` and `with_parameters` know: weights and delays of every connection."""
+        return tuple(f"{layer.name}.{key}" for layer in self.layers for key in ("weight", "delay"))
 
-        Delays stay as they are.
+    def parameter(self, name: str) -> NDArray[np.floating]:
+        """The value of a parameter, a copy; delays in the shape they were given in."""
+        if name not in self.parameter_names:
+            raise ValidationError(f"Sequential.parameter: no parameter {name!r}{hint(name, self.parameter_names)}")
+        owner, _, key = name.rpartition(".")
+        layer = next(layer for layer in self.layers if layer.name == owner)
+        return np.array(getattr(layer.connection, key))
+
+    def with_parameters(self, parameters: Mapping[str, NDArray[np.floating]]) -> Sequential:
+        """The same network with other weights or delays; names as in `parameter_names`, shapes unchanged.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from eventsnn import Dense, LIF, Sequential
+        >>> lif = LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)
+        >>> chain = Sequential([Dense(np.ones((2, 3)), delay=[[0.1], [0.2]]), lif])
+        >>> chain.with_parameters({"output.delay": [[0.3], [0.2]]}).parameter("output.delay").ravel()
+        array([0.3, 0.2])
         """
-        own = self.parameters()
-        if set(parameters) != set(own):
-            raise ValidationError(f"Sequential.with_parameters: expected {sorted(own)}, got {sorted(parameters)}")
-        parts: list[Dense | Neuron] = []
-        for layer in self.layers:
-            weight = np.asarray(parameters[f"{layer.name}.weight"])
-            if weight.shape != layer.connection.weight.shape:
+        for name, given in parameters.items():
+            if name not in self.parameter_names:
                 raise ValidationError(
-                    f"Sequential.with_parameters: {layer.name}.weight must have shape "
-                    f"{layer.connection.weight.shape}, got {weight.shape}"
+                    f"Sequential.with_parameters: no parameter {name!r}{hint(name, self.parameter_names)}"
                 )
-            parts += [Dense(weight, layer.connection.delay), layer.neuron]
+            shape = self.parameter(name).shape
+            if np.shape(given) != shape:
+                raise ValidationError(
+                    f"Sequential.with_parameters: {name} must have shape {shape}, got {np.shape(given)}"
+                )
+        parts: list[Any] = []
+        for layer in self.layers:
+            own = layer.connection
+            weight = parameters.get(f"{layer.name}.weight", own.weight)
+            delay = parameters.get(f"{layer.name}.delay", own.delay)
+            parts += [*layer.channels, Dense(weight, delay), layer.neuron]
         return Sequential(parts, [layer.name for layer in self.layers])
 
     def astype(self, dtype: DTypeLike) -> Sequential:
@@ -188,16 +247,67 @@ class Sequential:
             input -> output: Dense(3 -> 2, float64, delay 0.001)
         )
         """
-        sources = ["input", *(layer.name for layer in self.layers)]
+        names = ["input", *(layer.name for layer in self.layers)]
         return Network(
-            inputs={"input": self.n_inputs},
+            inputs={"input": self.n_inputs} | {name: times.size for name, times in self.bias_times.items()},
             populations={layer.name: Population(layer.neuron, layer.n_neurons) for layer in self.layers},
             projections=tuple(
-                Projection(source, layer.name, layer.connection)
-                for source, layer in zip(sources, self.layers, strict=False)
+                projection
+                for source, layer in zip(names, self.layers, strict=False)
+                for projection in _projections(source, layer)
             ),
         )
 
     def __repr__(self) -> str:
-        chain = "".join(f" -> {layer.name} {layer.n_neurons}" for layer in self.layers)
+        chain = ""
+        for layer in self.layers:
+            chain += "".join(f" -> {part!r}" for part in layer.channels) + f" -> {layer.name} {layer.n_neurons}"
         return f"Sequential(input {self.n_inputs}{chain})"
+
+
+_Group = tuple[tuple[Repeat | BiasSpikes, ...], Dense, Neuron]
+
+
+def _grouped(parts: list[Any]) -> list[_Group]:
+    """Channels, connection and neurons of every layer."""
+    groups: list[_Group] = []
+    k = 0
+    while k < len(parts):
+        first = k
+        while k < len(parts) and isinstance(parts[k], (Repeat, BiasSpikes)):
+            k += 1
+        if k + 1 >= len(parts):
+            raise ValidationError(f"Sequential: needs connections and neurons in turn, got {len(parts)} parts")
+        connection, neuron = parts[k], parts[k + 1]
+        if not isinstance(connection, Dense) or not isinstance(neuron, Neuron):
+            raise ValidationError(
+                f"Sequential: parts {k} and {k + 1} must be a connection and neurons, "
+                f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
+                "for anything else there is Network"
+            )
+        groups.append((tuple(parts[first:k]), connection, neuron))
+        k += 2
+    if not groups:
+        raise ValidationError("Sequential: needs connections and neurons in turn, got 0 parts")
+    return groups
+
+
+def _projections(source: str, layer: Layer) -> list[Projection]:
+    """The projections that drive a layer: one for every time its source is repeated, and one from its bias spikes."""
+    connection = layer.connection
+    if not layer.channels:
+        return [Projection(source, layer.name, connection)]
+    sources = layer.channel_map.sources
+    found = []
+    order = np.argsort(sources, kind="stable")[(sources < 0).sum() :]
+    for rows in order.reshape(layer.n_sources, -1).T:
+        found.append(Projection(source, layer.name, _rows_of(connection, rows)))
+    if (sources < 0).any():
+        found.append(Projection(f"{layer.name}.bias", layer.name, _rows_of(connection, np.flatnonzero(sources < 0))))
+    return found
+
+
+def _rows_of(connection: Dense, rows: NDArray[np.int64]) -> Dense:
+    """Some of the channels of a connection."""
+    delay = connection.delay
+    return Dense(connection.weight[rows], delay[rows] if delay.ndim == 2 and delay.shape[0] > 1 else delay)

@@ -14,7 +14,7 @@ ORDER = [
     {"errors"},
     {"_names", "_validation", "kernels"},
     {"_synapses", "_neuron"},
-    {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections"},
+    {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections", "channels"},
     {"_parameters"},
     {"graph"},
     {"network", "encoding", "decoding", "sources", "clock"},

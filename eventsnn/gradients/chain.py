@@ -16,7 +16,8 @@ from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.neurons import LIF, CurrentBased
-from eventsnn.simulation.layers import LayerRunner, is_uniform, make_runners
+from eventsnn.simulation.delayed_layers import make_runners
+from eventsnn.simulation.layers import LayerRunner, is_uniform
 from eventsnn.simulation.readouts import ReadoutRunner
 
 __all__ = ["ChainGradient", "VoltageLoss", "require_chain"]

@@ -13,7 +13,8 @@ from eventsnn.gradients.first_spike import TimeLoss
 from eventsnn.gradients.high_precision import first_spike_times
 from eventsnn.kernels.hinge import add_hinge
 from eventsnn.network import Sequential
-from eventsnn.simulation.layers import input_events, make_runners
+from eventsnn.simulation.delayed_layers import make_runners
+from eventsnn.simulation.layers import input_events
 from eventsnn.spikes import Spikes
 
 __all__ = ["FLOAT64_STEP", "FLOAT64_TOLERANCE", "INPUT_TIMES", "Float64Difference", "HighPrecisionDifference"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.neurons import LIF
-from eventsnn.simulation.layers import LayerRunner, make_runners
+from eventsnn.simulation.delayed_layers import DelayedRunner, LayerConditions, conditional_runners
 
 __all__ = ["BlockGradient", "BlockOutcome", "TimeLoss", "block_events", "require_first_spike"]
 
@@ -58,13 +58,20 @@ class BlockOutcome:
 
 
 class BlockGradient:
-    """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side."""
+    """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side.
 
-    def __init__(self, network: Sequential, d_weights: list[NDArray[np.floating]]) -> None:
+    gradients : arrays by name ("hidden.weight", "hidden.delay", ...), added to; what is not there is not kept
+    """
+
+    def __init__(self, network: Sequential, gradients: Mapping[str, NDArray[np.floating]]) -> None:
         require_first_spike(network)
         self.network = network
-        self.runners: list[LayerRunner] = make_runners(network)
-        self.d_weights = d_weights
+        self.runners: list[DelayedRunner] = conditional_runners(network)
+        self.d_delays: list[Any] = [gradients.get(f"{layer.name}.delay") for layer in network.layers]
+        self.d_weights = [
+            gradients[name] if (name := f"{layer.name}.weight") in gradients else np.zeros_like(layer.connection.weight)
+            for layer in network.layers
+        ]
         self.tau_syn = network.layers[-1].neuron.tau_syn
         self._nobody = [np.zeros(layer.n_neurons, dtype=bool) for layer in network.layers]
 
@@ -76,19 +83,22 @@ class BlockGradient:
         *,
         hidden_hinge: list[tuple[NDArray[np.bool_], float]] | None = None,
         output_hinge: float = 0.0,
-        max_norm: float = np.inf,
+        max_norm: float | Sequence[float] = np.inf,
         min_slope: float = 0.0,
+        conditions: Sequence[LayerConditions | None] | None = None,
         want_inputs: bool = False,
         first_sample: int = 0,
     ) -> BlockOutcome:
-        """Add the block's weight gradients to `d_weights`.
+        """Add the block's gradients to `gradients`.
 
         hidden_hinge : per hidden layer, which neurons are pushed when silent, and the strength
+        max_norm : bound on the norm of each sample's weight gradient, one for all layers or one each
         min_slope : floor for |dv/dt| tau_mem/theta at a spike in 1/(dv/dt); bounds the gradients of grazing spikes
+        conditions : of every layer, what differs from sample to sample
         want_inputs : also give the gradient with respect to the input neurons' (only) spike times
         """
-        for runner in self.runners:
-            events = runner.forward(events, first_sample)
+        for k, runner in enumerate(self.runners):
+            events = runner.forward(events, first_sample, conditions[k] if conditions is not None else None)
         times = self.runners[-1].record.time
         rows = np.arange(labels.size)
         silent_counts = []
@@ -117,12 +127,14 @@ class BlockGradient:
             if k > 0:
                 d_first = runner.d_before
             elif want_inputs:
-                d_inputs = d_first = np.empty((labels.size, runner.n_pre))
-            n_clipped += runner.backward(height, max_norm, self.d_weights[k], d_first if k > 0 or want_inputs else None)
+                d_inputs = d_first = np.empty((labels.size, runner.n_sources))
+            bound = float(np.broadcast_to(max_norm, len(self.runners))[k])
+            wanted_times = d_first if k > 0 or want_inputs else None
+            n_clipped += runner.backward(height, bound, self.d_weights[k], wanted_times, self.d_delays[k])
         return BlockOutcome(losses, predictions, silent_counts, n_clipped, d_inputs)
 
     @staticmethod
-    def _spike_heights(runner: LayerRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
+    def _spike_heights(runner: DelayedRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
         """-dL/dT / slope where a neuron fired and something flows, else 0."""
         spike_heights(d_first, runner.record, min_slope * runner.slope_unit, runner.height)
         return runner.height
@@ -132,18 +144,13 @@ _REMEDY = "use EventProp: loss_and_grad(..., method='eventprop'), Trainer(networ
 
 
 def require_first_spike(network: Any) -> None:
-    """Raise unless it is a chain without delays in which every neuron starts below threshold and fires at most once."""
+    """Raise unless it is a chain in which every neuron starts below threshold and fires at most once."""
     if not isinstance(network, Sequential):
         raise ValidationError(
-            "first-spike gradients need a Sequential, a chain without delays whose neurons have one receptor, "
+            "first-spike gradients need a Sequential, a chain whose neurons have one receptor, "
             f"got {type(network).__name__}; method='eventprop' takes any network"
         )
     for layer in network.layers:
-        if layer.connection.has_delay:
-            raise ValidationError(
-                f"first-spike gradients do not cover delays: the connection to population {layer.name!r} has delays "
-                f"({layer.connection}); {_REMEDY}"
-            )
         if not isinstance(layer.neuron, LIF):
             raise ValidationError(
                 f"first-spike gradients need neurons that spike: population {layer.name!r} is a readout "
@@ -158,6 +165,11 @@ def require_first_spike(network: Any) -> None:
             raise ValidationError(
                 f"first-spike gradients need neurons that fire at most once: population {layer.name!r} has "
                 f"max_spikes={layer.neuron.max_spikes}; build it with LIF(..., max_spikes=1)"
+            )
+        if not layer.is_layerwise:
+            raise ValidationError(
+                f"first-spike gradients with dendritic or synaptic delays need neurons without i_bias: population "
+                f"{layer.name!r}; {_REMEDY}"
             )
 
 

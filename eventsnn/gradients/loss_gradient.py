@@ -65,7 +65,7 @@ def loss_and_grad(
 
     Parameters
     ----------
-    network : for "first_spike" a chain of layers whose neurons fire at most once, without delays; for "eventprop" any
+    network : for "first_spike" a chain of layers whose neurons fire at most once; for "eventprop" any
         network with one input; for "surrogate" any network that `simulate_clocked` takes; for "eprop" one hidden
         population, recurrent or not, and a readout that never fires, by `Dense` connections with one delay each
     spikes : input; for "first_spike" at most one spike per input neuron for `Gradients.input_times` to be meaningful;
@@ -73,9 +73,10 @@ def loss_and_grad(
     targets : class of each sample, shape (n_samples,)
     loss : a loss on first spike times; for "eventprop" also on the potentials of a readout or on spike counts; for
         "surrogate" on spike counts, rates or membrane potentials, for "eprop" on membrane potentials
-    method : "first_spike", the closed-form gradient of the weights; "eventprop", that of every parameter, in float64;
-        "surrogate", backpropagation through time on the grid of `clock`, in the dtype of the weights; "eprop", the same
-        without what goes through recurrent spikes, by eligibility traces forward in time: of weights and biases
+    method : "first_spike", the closed-form gradient of weights and delays; "eventprop", that of every parameter, in
+        float64; "surrogate", backpropagation through time on the grid of `clock`, in the dtype of the weights; "eprop",
+        the same without what goes through recurrent spikes, by eligibility traces forward in time: of weights and
+        biases
     clock : "surrogate" and "eprop": the grid, the surrogate, and how the reset is treated; its own `method` is for
         `Trainer`
     t_max : "eventprop": end of the simulation
@@ -154,13 +155,24 @@ def loss_and_grad(
     hinge = [(np.ones(layer.n_neurons, dtype=bool), silent_strength) for layer in network.layers[:-1]]
 
     def run(start: int, stop: int, gradients: dict[str, NDArray[Any]]) -> BlockOutcome:
-        return BlockGradient(network, list(gradients.values())).run(
+        return BlockGradient(network, gradients).run(
             block_events(source, np.arange(start, stop)), labels[start:stop], loss,
             hidden_hinge=hinge if silent_strength > 0 else None, output_hinge=silent_strength,
             want_inputs=True, first_sample=start,
         )  # fmt: skip
 
-    return _mean(run, {name: np.zeros_like(w) for name, w in network.parameters().items()}, labels.size, n_threads)
+    return _mean(run, _first_spike_parameters(network), labels.size, n_threads)
+
+
+def _first_spike_parameters(network: Sequential) -> dict[str, NDArray[Any]]:
+    """Zeros for the gradients of all weights, and of delays that were given per neuron or synapse or are not 0."""
+    found: dict[str, NDArray[Any]] = {}
+    for layer in network.layers:
+        weight, delay = layer.connection.weight, layer.connection.delay
+        found[f"{layer.name}.weight"] = np.zeros_like(weight)
+        if delay.ndim == 2 or layer.connection.has_delay:
+            found[f"{layer.name}.delay"] = np.zeros(delay.shape)
+    return found
 
 
 def _by_eventprop(

@@ -135,6 +135,18 @@ SPIKE_SLOPE, SPIKE_WARPED, SPIKE_DECAY = 0, 1, 2
 TRACE_ROWS = 6
 
 
+class DelayTables(NamedTuple):
+    """Exponentials of the delays of a layer, (n_post, n_pre) in float64, see `delayed_layer`.
+
+    longest : the longest delay; usable: whether all neurons share time constants that differ by enough, or not at all
+    """
+
+    grow_mem: NDArray[np.float64]
+    grow_syn: NDArray[np.float64]
+    longest: float
+    usable: bool
+
+
 class InputEvents(NamedTuple):
     """Input spikes of a block of samples in canonical order: sample b has the events offsets[b] : offsets[b + 1]."""
 

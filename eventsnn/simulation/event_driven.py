@@ -15,8 +15,9 @@ from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.gather import first_spikes
 from eventsnn.network import Sequential
+from eventsnn.simulation.delayed_layers import make_runners
 from eventsnn.simulation.graph_driven import NetworkState, require_end, simulate_network
-from eventsnn.simulation.layers import input_events, make_runners
+from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.simulation.result import Result
 from eventsnn.spikes import Spikes, concatenate
@@ -103,6 +104,8 @@ def simulate(
             return _simulate_chain(network, spikes, t_max, n_threads)
         if isinstance(spikes, Spikes):
             check_inputs(network, spikes)
+            if network.bias_times:
+                spikes = {"input": spikes, **bias_spikes(network, spikes.n_samples)}
     elif not isinstance(network, Network):
         raise ValidationError(f"simulate: expected a Sequential or a Network, got {type(network).__name__}")
     graph = network.as_network() if isinstance(network, Sequential) else network
@@ -140,13 +143,18 @@ def _simulate_chain(network: Sequential, spikes: Spikes, t_max: float, n_threads
 
     with BlockPool(n_threads) as pool:
         outcomes = pool.map(work, blocks)
-    found = {"input": spikes}
+    found = {"input": spikes, **bias_spikes(network, spikes.n_samples)}
     for k, layer in enumerate(network.layers):
         if outcomes and layer.can_spike:
             found[layer.name] = concatenate(parts[k] for parts in outcomes)
         else:
             found[layer.name] = Spikes([], [], [], n_samples=spikes.n_samples, n_neurons=layer.n_neurons)
     return Result(network, found, t_max)
+
+
+def bias_spikes(network: Sequential, n_samples: int) -> dict[str, Spikes]:
+    """The spikes of a chain's `BiasSpikes`, by the names of the inputs that they are in `Sequential.as_network`."""
+    return {name: Spikes.from_first_times(np.tile(times, (n_samples, 1))) for name, times in network.bias_times.items()}
 
 
 def first_spike_times(network: Sequential, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:

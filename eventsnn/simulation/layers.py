@@ -30,7 +30,7 @@ from eventsnn.kernels.layer_forward import layer_forward
 from eventsnn.kernels.layer_peaks import layer_peaks
 from eventsnn.kernels.neuron_wise import neuron_wise_backward, neuron_wise_forward, neuron_wise_peaks
 from eventsnn.kernels.spike_time import family_of
-from eventsnn.network import Layer, Sequential
+from eventsnn.network import Layer
 from eventsnn.neurons import LIF
 from eventsnn.spikes import Spikes
 
@@ -180,12 +180,15 @@ class LayerRunner:
             if status != STATUS_BUFFER_FULL:
                 break
             self._grow_output(sample)
+        self._require_finite(status, first_sample + sample)
+        return self.output
+
+    def _require_finite(self, status: int, sample: int) -> None:
         if status == STATUS_NOT_FINITE:
             raise SimulationError(
-                f"population {self.name!r}, sample {first_sample + sample}: the membrane potential is not finite; "
-                "look for huge weights (a diverged training run?) or time constants far too short"
+                f"population {self.name!r}, sample {sample}: the membrane potential is not finite; look for huge "
+                "weights (a diverged training run?) or time constants far too short"
             )
-        return self.output
 
     @property
     def output(self) -> InputEvents:
@@ -266,16 +269,3 @@ class LayerRunner:
             min_slope * float(self.slope_unit[0]), self._work, d_weight, d_times,
         )  # fmt: skip
         return d_times, int(n_raised)
-
-
-def make_runners(network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False) -> list[LayerRunner]:
-    """One runner per layer of the chain that can spike, sharing the network's weight arrays.
-
-    Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
-    the dtype of their own weights.
-    """
-    return [
-        LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
-        for layer in network.layers
-        if layer.can_spike
-    ]

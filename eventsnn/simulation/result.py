@@ -74,13 +74,15 @@ class Result:
 
     @property
     def inputs(self) -> Spikes:
-        """The spikes of the only input.
+        """The spikes of the only input; of a chain, those that were given, without its bias spikes.
 
         Raises
         ------
         ValidationError
             The network has none, or several.
         """
+        if isinstance(self.network, Sequential):
+            return self.spikes["input"]
         if len(self._graph.inputs) != 1:
             raise ValidationError(f"Result.inputs: the network has {len(self._graph.inputs)} inputs; use spikes[name]")
         return self.spikes[next(iter(self._graph.inputs))]

@@ -7,33 +7,27 @@ layer by layer by EventProp, everything else by EventProp over the events of `si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.decoding import decode_first_spike
-from eventsnn.errors import ValidationError
-from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, require_chain, require_time_loss, target_of
-from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss, block_events, require_first_spike
+from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, target_of
+from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss, block_events
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
-from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
-from eventsnn.simulation.event_driven import check_inputs, first_spike_times, require_continuous, slice_events
+from eventsnn.simulation.event_driven import check_inputs, slice_events
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
-from eventsnn.training.count_regularizers import SpikeCountTarget
 from eventsnn.training.learnable import Learnable
-from eventsnn.training.regularizers import SilentHinge, WeightBumping
 
-__all__ = ["FirstSpikeModel", "Model", "model_of", "require_options"]
-
-ONLY_WEIGHTS = {"weight": 1.0}
+__all__ = ["ChainModel", "GraphModel", "Model"]
 
 
 class Model(ABC):
@@ -44,11 +38,14 @@ class Model(ABC):
     arrays : by name, what the optimiser changes in place; call `refresh` afterwards
     rates : by name, factor on the learning rate
     hidden_sizes : neurons of every population that fires, without the output
+    layer_names, by_layer : of a chain, its populations, and the names of the arrays of each, weights first
     """
 
     arrays: dict[str, NDArray[np.floating]]
     rates: dict[str, float]
     hidden_sizes: list[int]
+    layer_names: list[str]
+    by_layer: list[list[str]]
 
     def __init__(self, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
         self.loss, self.t_max = loss, t_max
@@ -115,8 +112,8 @@ class Model(ABC):
             check_targets(self.n_outputs, spikes.n_samples, labels)
 
 
-class _OfChain(Model):
-    """A chain whose weights are learned."""
+class ChainModel(Model):
+    """A chain whose weights are learned: gradients layer by layer by EventProp."""
 
     def __init__(self, network: Sequential, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
         super().__init__(loss, t_max)
@@ -124,39 +121,31 @@ class _OfChain(Model):
         self.arrays = self._network.parameters()
         self.rates = dict.fromkeys(self.arrays, 1.0)
         self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
+        self.layer_names = [layer.name for layer in network.layers]
+        self.by_layer = [[name] for name in self.arrays]
 
     @property
     def network(self) -> Sequential:
+        """See `Model.network`."""
         return self._network
 
     @property
     def n_outputs(self) -> int:
+        """See `Model.n_outputs`."""
         return self._network.n_outputs
 
     @property
     def tau_syn(self) -> Any:
+        """See `Model.tau_syn`."""
         return self._network.layers[-1].neuron.tau_syn
 
-
-class FirstSpikeModel(_OfChain):
-    """Every neuron fires at most once: gradients in closed form."""
-
-    def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
-        """See `Model.block`."""
-        return BlockGradient(self._network, list(gradients.values()))
-
-    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
-        """See `Model.outputs`."""
-        return first_spike_times(self._network, spikes, pool)
-
-
-class _ChainModel(_OfChain):
-    """Gradients layer by layer by EventProp."""
-
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> ChainGradient:
+        """See `Model.block`."""
         return ChainGradient(self._network, list(gradients.values()), self.loss, self.t_max)
 
     def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        """See `Model.outputs`."""
+
         def work(events: InputEvents, first: int) -> NDArray[np.float64]:
             chain = ChainGradient(self._network, [], self.loss, self.t_max, keep_trace=False)
             return chain.outputs(events, first).copy()
@@ -164,7 +153,7 @@ class _ChainModel(_OfChain):
         return _by_block(work, spikes, pool, self.n_outputs)
 
 
-class _GraphModel(Model):
+class GraphModel(Model):
     """Any network and parameter: gradients by EventProp over the events of `simulate`, in float64."""
 
     def __init__(
@@ -190,28 +179,35 @@ class _GraphModel(Model):
 
     @property
     def network(self) -> Network:
+        """See `Model.network`."""
         return self._network
 
     @property
     def n_outputs(self) -> int:
+        """See `Model.n_outputs`."""
         return self._network.populations[self.output].n_neurons
 
     @property
     def tau_syn(self) -> Any:
+        """See `Model.tau_syn`."""
         return self._network.populations[self.output].neuron.tau_syn
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> GraphGradient:
+        """See `Model.block`."""
         block = GraphGradient(self._network, self.loss, self.output, self.t_max, gradients, **self._terms)
         block.put(self._network, self._learnable.scales())
         return block
 
     def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        """See `Model.outputs`."""
+
         def work(events: InputEvents, first: int) -> NDArray[np.float64]:
             return GraphGradient(self._network, self.loss, self.output, self.t_max, {}).outputs(events, first).copy()
 
         return _by_block(work, spikes, pool, self.n_outputs)
 
     def refresh(self, blocks: list[Any]) -> None:
+        """See `Model.refresh`."""
         self._network = self._learnable.network()
         scales = self._learnable.scales()
         for block in blocks:
@@ -222,64 +218,3 @@ def _by_block(work: Any, spikes: Spikes, pool: BlockPool, n_outputs: int) -> NDA
     source = input_events(spikes)
     found = pool.map(lambda block: work(slice_events(source, *block), block[0]), sample_blocks(spikes.n_samples))
     return np.concatenate(found) if found else np.empty((0, n_outputs))
-
-
-def require_options(model: Model, max_dw_norm: float | None, silent: SilentHinge | WeightBumping | None) -> None:
-    """Raise for options of the trainer that the model does not have."""
-    if max_dw_norm is not None and not isinstance(model, FirstSpikeModel):
-        raise ValidationError(
-            "Trainer.max_dw_norm: only for chains in which every neuron fires at most once; min_slope bounds "
-            "the gradients of EventProp"
-        )
-    if isinstance(silent, WeightBumping):
-        if not isinstance(model, _OfChain):
-            raise ValidationError("Trainer.silent: WeightBumping is for a Sequential; use SilentHinge or None")
-        if target_of(model.loss) == "potentials":
-            raise ValidationError("Trainer.silent: WeightBumping is for spiking outputs; use SilentHinge or None")
-
-
-def model_of(
-    network: Sequential | Network,
-    loss: TimeLoss | VoltageLoss,
-    t_max: float,
-    *,
-    output: str | None = None,
-    learn: Mapping[str, float] | None = None,
-    regularizers: Sequence[Any] = (),
-    surrogate: SpikeCountSurrogate | None = None,
-) -> Model:
-    """The model of a network, by the fastest way to its gradient.
-
-    Raises
-    ------
-    ValidationError
-        A loss that does not fit the output, or a network that cannot be trained.
-    """
-    require_continuous("Trainer", network)
-    if isinstance(network, Sequential):
-        if output is not None and output != network.layers[-1].name:
-            raise ValidationError(
-                f"Trainer.output: that of a Sequential is its last population, {network.layers[-1].name!r}, got "
-                f"{output!r}"
-            )
-        if learn is not None and dict(learn) != ONLY_WEIGHTS:
-            raise ValidationError("Trainer.learn: a Sequential learns its weights; give network.as_network()")
-        if regularizers or surrogate is not None:
-            raise ValidationError(
-                "Trainer.regularizers, surrogate: not for a Sequential, whose layers have fast kernels of their own; "
-                "give network.as_network()"
-            )
-        if t_max == np.inf and all(layer.fires_once for layer in network.layers):
-            require_first_spike(network)
-            require_time_loss("Trainer", loss)
-            return FirstSpikeModel(network, loss, t_max)
-        require_chain(network, loss)
-        return _ChainModel(network, loss, t_max)
-    for regularizer in regularizers:
-        if isinstance(regularizer, SpikeCountTarget) or not hasattr(regularizer, "value_and_grad"):
-            raise ValidationError(
-                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, or of "
-                f"their form, with terms that belong to single samples; got {regularizer!r}"
-            )
-    learned = ONLY_WEIGHTS if learn is None else learn
-    return _GraphModel(network, loss, t_max, output, learned, regularizers=tuple(regularizers), surrogate=surrogate)

@@ -114,19 +114,20 @@ class WeightBumping:
         return {"repeats": 0}
 
     def bump(
-        self, state: dict[str, Any], fractions: list[NDArray[np.float64]], weights: list[NDArray[np.floating]]
+        self, state: dict[str, Any], fractions: list[NDArray[np.float64]], weights: list[NDArray[np.floating] | None]
     ) -> int | None:
         """Bump the first layer that needs it, in place; returns its index, or None.
 
-        `fractions[layer]` is the fraction of the batch in which each neuron was silent.
+        `fractions[layer]` is the fraction of the batch in which each neuron was silent; `weights[layer]` is None where
+        they are not learned.
         """
         limits = np.broadcast_to(np.asarray(self.max_silent_fraction), len(fractions))
-        for layer, (fraction, limit) in enumerate(zip(fractions, limits, strict=True)):
+        for layer, (fraction, limit, weight) in enumerate(zip(fractions, limits, weights, strict=True)):
             missing = fraction > limit
-            if missing.any():
+            if weight is not None and missing.any():
                 # 2^30 bumps of any sensible size are beyond repair; the cap keeps the float finite.
                 size = self.size * 2.0 ** min(state["repeats"], 30) if self.exponential else self.size
-                weights[layer][:, missing if self.targeted else slice(None)] += weights[layer].dtype.type(size)
+                weight[:, missing if self.targeted else slice(None)] += weight.dtype.type(size)
                 state["repeats"] += 1
                 return layer
         state["repeats"] = 0

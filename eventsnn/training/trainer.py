@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,9 +25,11 @@ from eventsnn.network import Sequential
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
+from eventsnn.training.learned_delays import LearnedDelay
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
-from eventsnn.training.models import Model, model_of, require_options
+from eventsnn.training.model_choice import max_norms, model_of, require_options
+from eventsnn.training.models import Model
 from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -52,7 +55,7 @@ class Trainer:
     silent : `SilentHinge`, `WeightBumping` or None; default: SilentHinge(), with a clock None
     clock : a time grid with a surrogate gradient, for a network that `simulate_clocked` takes
     batch_size : samples per update
-    max_dw_norm : bound on the norm of each sample's weight gradient, per layer; None for none
+    max_dw_norm : bound on the norm of each sample's weight gradient, of every layer or by population; None for none
     min_slope : floor for dv/dt at a spike, in units of (v_threshold - v_inf)/tau_mem, in the factor 1/(dv/dt) of the
         gradient; bounds the gradient of grazing spikes. 0 leaves the exact gradient.
     time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times; what
@@ -60,13 +63,13 @@ class Trainer:
     input_dropout : probability that an input spike is left out in training
     t_max : end of every simulation, in the unit of the times; losses on potentials look at them until then
     output : population of a Network that the loss looks at; default: the last one
-    learn : what a Network learns, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by
-        kind (weight, delay, tau_mem, tau_syn) or by name as in `Network.parameter_names`; default: weights. The rate of
-        a delay is in units of the synaptic time constant that it leads to, that of a time constant is relative. With a
-        clock, of any network: weight, bias, beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and biases
-        given per neuron.
-    regularizers : of a Network: `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound` on every hidden
-        population; their values count as loss
+    learn : what is learned, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by kind
+        or by name as in `parameter_names`; default: weights. Of a first-spike chain weight and delay, of a Network also
+        tau_mem and tau_syn. The rate of a delay is in units of the synaptic time constant that it leads to, that of a
+        time constant is relative; `LearnedDelay` says more of a delay. With a clock, of any network: weight, bias,
+        beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and biases given per neuron.
+    regularizers : `DelayL2`; of a Network also `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound`
+        on every hidden population; their values count as loss
     surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``
     n_threads : threads over blocks of samples; does not change a single bit of the result
 
@@ -86,21 +89,19 @@ class Trainer:
         silent: SilentHinge | WeightBumping | Literal["default"] | None = "default",
         clock: Clock | None = None,
         batch_size: int = 128,
-        max_dw_norm: float | None = None,
+        max_dw_norm: float | Mapping[str, float] | None = None,
         min_slope: float = 0.0,
         time_noise: float = 0.0,
         input_dropout: float = 0.0,
         t_max: float = np.inf,
         output: str | None = None,
-        learn: Mapping[str, float] | None = None,
+        learn: Mapping[str, float | LearnedDelay] | None = None,
         regularizers: Sequence[Any] = (),
         surrogate: SpikeCountSurrogate | None = None,
         n_threads: int = 1,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValidationError(f"Trainer.batch_size: must be an integer >= 1, got {batch_size!r}")
-        if max_dw_norm is not None and not max_dw_norm > 0:
-            raise ValidationError(f"Trainer.max_dw_norm: must be > 0 or None, got {max_dw_norm}")
         for name, value in (("min_slope", min_slope), ("time_noise", time_noise)):
             if not (math.isfinite(value) and value >= 0):
                 raise ValidationError(f"Trainer.{name}: must be >= 0, got {value}")
@@ -121,6 +122,7 @@ class Trainer:
                 network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
             )
             require_options(self._model, max_dw_norm, silent)
+        self._max_norms = max_norms(self._model, max_dw_norm)
         self.loss, self.clock = loss, clock
         self.schedule = schedule or Constant()
         self.silent = silent
@@ -262,7 +264,6 @@ class Trainer:
         noise = self._draws(self.time_noise, self._rng.standard_normal, source, chosen, blocks)
         dropout = self._draws(self.input_dropout, self._rng.random, source, chosen, blocks)
         hinge, output_strength = self._hinge()
-        max_norm = np.inf if self.max_dw_norm is None else self.max_dw_norm
 
         def work(k: int) -> BlockOutcome:
             mine = chosen[slice(*blocks[k])]
@@ -273,7 +274,7 @@ class Trainer:
                 drop_events(events, dropout[k], float(self.input_dropout))
             outcome: BlockOutcome = self._blocks[k % len(self._blocks)].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
-                max_norm=max_norm, min_slope=self.min_slope,
+                max_norm=self._max_norms, min_slope=self.min_slope,
             )  # fmt: skip
             return outcome
 
@@ -283,22 +284,21 @@ class Trainer:
             self._model.finish(outcomes[first:], self._gradients, pool)
         counts = zip(*(o.silent_counts for o in outcomes), strict=True)
         fractions = [np.sum(layer, axis=0) / chosen.size for layer in counts]
-        bumped = None
-        weights, frozen = list(self._model.arrays.values()), []
+        bumped, frozen = None, {}
         if isinstance(self.silent, WeightBumping):
-            bumped = self.silent.bump(self._silent_state, fractions, weights)
-            if bumped is not None:
-                names = list(self._gradients)
-                for name in names[bumped:]:
-                    self._gradients[name][:] = 0.0
-                frozen = [w.copy() for w in weights[bumped:]]
+            arrays = self._model.arrays
+            bumped = self.silent.bump(
+                self._silent_state, fractions, [arrays.get(f"{n}.weight") for n in self._model.layer_names]
+            )
+            for name in itertools.chain.from_iterable(self._model.by_layer[bumped:] if bumped is not None else ()):
+                self._gradients[name][:] = 0.0
+                frozen[name] = arrays[name].copy()
         elif isinstance(self.silent, SilentHinge):
             for layer, fraction in enumerate(fractions[:-1]):
                 self.silent.observe(self._silent_state, layer, fraction)
         self._optimizer.step(self._gradients, factor, 1.0 / chosen.size, pool)
-        if bumped is not None:
-            for weight, kept in zip(weights[bumped:], frozen, strict=True):
-                weight[:] = kept
+        for name, kept in frozen.items():
+            self._model.arrays[name][...] = kept
         self._model.refresh(self._blocks)
         return outcomes, bumped is not None
 

@@ -43,6 +43,10 @@ def network(rng, ratio, sizes=(4, 6, 3), *, mean=2.0, std=1.5, per_neuron=False)
     return Sequential(parts)
 
 
+def block_of(net, found):
+    return BlockGradient(net, dict(zip(net.parameters(), found, strict=True)))
+
+
 def batch(rng, n_samples=4, n_inputs=4, span=2.0):
     return Spikes.from_first_times(rng.uniform(0.0, span, (n_samples, n_inputs))), rng.integers(0, 3, n_samples)
 
@@ -140,7 +144,7 @@ def test_block_gradient_of_a_kink_where_the_reference_time_moves(ratio, max_norm
     for tau_mem in (ratio, np.full(1, ratio)):
         net = Sequential([Dense(np.array([[0.1], [1.0], [-5.0]])), LIF(tau_mem=tau_mem, tau_syn=1.0, max_spikes=1)])
         found = [np.zeros((3, 1))]
-        outcome = BlockGradient(net, found).run(
+        outcome = block_of(net, found).run(
             input_events(spikes), labels, LOSSES[1], output_hinge=1.0, max_norm=max_norm, want_inputs=True
         )
         results.append((found[0], outcome.d_inputs, outcome.losses))
@@ -185,7 +189,7 @@ def test_block_gradient_clips_the_weight_gradient_of_each_sample(per_neuron, spa
         for total, gradient, length in zip(expected, sample.parameters.values(), lengths, strict=True):
             total += gradient * min(1.0, max_norm / length if length else 1.0)
     found = [np.zeros_like(w) for w in net.weights]
-    outcome = BlockGradient(net, found).run(input_events(spikes), labels, loss, max_norm=max_norm, want_inputs=True)
+    outcome = block_of(net, found).run(input_events(spikes), labels, loss, max_norm=max_norm, want_inputs=True)
     assert outcome.n_clipped == int((norms > max_norm).sum()) > 10
     for a, b in zip(found, expected, strict=True):
         # Sums of 30 terms; the norm comes from running sums, equal to rounding.
@@ -203,7 +207,7 @@ def test_block_gradient_bounds_the_factor_of_grazing_spikes():
     gradients = []
     for min_slope in (0.0, 0.1):
         found = [np.zeros((1, 1))]
-        BlockGradient(net, found).run(input_events(spikes), labels, loss, min_slope=min_slope)
+        block_of(net, found).run(input_events(spikes), labels, loss, min_slope=min_slope)
         gradients.append(found[0][0, 0])
     t = simulate(net, spikes).spikes["output"].times[0]
     slope = 4.0001 * (np.exp(-t) - 0.5 * np.exp(-t / 2))

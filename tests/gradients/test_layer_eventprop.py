@@ -20,7 +20,8 @@ from eventsnn import (
     simulate,
 )
 from eventsnn.gradients import VoltageGradient, eventprop
-from eventsnn.simulation.layers import input_events, make_runners
+from eventsnn.simulation.delayed_layers import make_runners
+from eventsnn.simulation.layers import input_events
 
 RATIOS = [(20.0, 5.0), (10.0, 5.0), (5.0, 5.0), (5.0, 10.0), (6.85, 5.0)]
 

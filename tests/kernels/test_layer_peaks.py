@@ -8,7 +8,7 @@ import pytest
 from eventsnn import LIF, Dense, Sequential
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.kernels.highest import LANES
-from eventsnn.simulation.layers import make_runners
+from eventsnn.simulation.delayed_layers import make_runners
 from eventsnn.spikes import Spikes
 from tests.reference.highest_numpy import highest
 

@@ -410,7 +410,7 @@ def test_fit_refuses_data_that_do_not_fit(xor):
     [
         ({"batch_size": 0}, "Trainer.batch_size: must be an integer >= 1, got 0"),
         ({"batch_size": 2.5}, "Trainer.batch_size"),
-        ({"max_dw_norm": 0.0}, "Trainer.max_dw_norm: must be > 0 or None"),
+        ({"max_dw_norm": 0.0}, "Trainer.max_dw_norm: must be a finite number and > 0"),
         ({"max_dw_norm": math.nan}, "Trainer.max_dw_norm"),
         ({"min_slope": -1.0}, "Trainer.min_slope: must be >= 0"),
         ({"time_noise": math.inf}, "Trainer.time_noise: must be >= 0"),

@@ -1,0 +1,266 @@
+"""First-spike layers in which every neuron sees its inputs in an order of its own: synaptic delays, noise per synapse.
+
+Neuron by neuron: its arrivals a_j = t_j + d_jn are sorted (n log n, no pair of inputs is ever looked at), then taken
+in order. With exp((t_j - r)/tau) of the events and exp(d_jn/tau) of the synapses as tables, an arrival costs a few
+multiplications and no exponential (`r`: a reference time of the sample); where that is not possible (`tables.usable`,
+or a sample so long that the exponentials would grow) the state is carried from arrival to arrival exactly.
+
+The decision whether a neuron crosses inside an interval is that of `crossing`, after a bound that rules out most.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.kernels.constants import CANCELLATION_SPAN, REFERENCE_SPAN, STATUS_NOT_FINITE, STATUS_OK, DelayTables
+from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
+from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.sorting import sort_events
+from eventsnn.kernels.spike_time import crosses, family_of, spike_time_and_slope
+
+#: rounding of the bound that rules out crossings, relative to its terms
+_SLACK = 1e-11
+
+
+@kernel
+def sample_tables(tables, tau_mem, tau_syn, events, start, end, grow_mem, grow_syn):
+    """exp((t - r)/tau) of the events of a sample, r the first one's time; whether the tables can be used for it."""
+    if end == start or not tables.usable:
+        return False
+    delta = decay_difference(tau_mem, tau_syn)
+    reference = events.times[start]
+    span = events.times[end - 1] - reference + tables.longest
+    # in float64 twice the digits may cancel that float32 can spare, and still 12 are left
+    if span > REFERENCE_SPAN * min(tau_mem, tau_syn) or delta * span > 2.0 * CANCELLATION_SPAN:
+        return False
+    for k in range(end - start):
+        s = events.times[start + k] - reference
+        grow_mem[k] = math.exp(s / tau_mem)
+        grow_syn[k] = math.exp(s / tau_syn) if delta != 0.0 else grow_mem[k]
+    return True
+
+
+@kernel
+def _arrivals(events, start, end, delay, jitter, b, n, t_end, keys, places, spare_keys, spare_places, heads):
+    """Times of the arrivals at neuron n up to t_end, sorted, and which event each is; returns how many.
+
+    delay : (n_post, n_pre)
+    """
+    m = 0
+    noisy = jitter.size > 0
+    for k in range(start, end):
+        j = events.neurons[k]
+        a = events.times[k] + delay[n, j]
+        if noisy:
+            a = max(a + jitter[b, j, n], 0.0)
+        # an insertion sort as they come: the events are in order, and delays are mostly short
+        if a <= t_end:
+            keys[m], places[m] = a, k
+            m += 1
+    if m <= 24:
+        for i in range(1, m):
+            a, k = keys[i], places[i]
+            i_free = i
+            while i_free > 0 and keys[i_free - 1] > a:
+                keys[i_free], places[i_free] = keys[i_free - 1], places[i_free - 1]
+                i_free -= 1
+            keys[i_free], places[i_free] = a, k
+    else:
+        sort_events(keys, places, spare_keys, spare_places, heads, 0, m)
+    return m
+
+
+@kernel
+def _enter(record, last, b, n, reference, s, slope, arrival):
+    record.time[b, n] = reference + s
+    record.slope[b, n] = slope
+    last[b, n] = arrival
+
+
+@kernel
+def _by_tables(
+    tables, weight, events, start, grow_mem, grow_syn, keys, places, m, n, theta, tau_mem, tau_syn, delta, family,
+    t_end, record, last, b,
+):  # fmt: skip
+    """First spike of neuron n by the tables; returns whether its coefficients are finite."""
+    reference = events.times[start]
+    p, q, bound = 0.0, 0.0, 0.0
+    for i in range(m):
+        k = places[i]
+        j = events.neurons[k]
+        rise = grow_mem[k - start] * tables.grow_mem[n, j]
+        rise_syn = grow_syn[k - start] * tables.grow_syn[n, j] if delta != 0.0 else rise
+        x = (1.0 - rise / rise_syn) / delta if delta != 0.0 else keys[i] - reference
+        qx = q * x
+        # p + q x only grows where q > 0; at a crossing it is theta exp(s/tau_mem), which is at least `bound`
+        if q > 0.0 and p + qx > bound - _SLACK * (math.fabs(p) + qx + bound):
+            s_low, s_high = keys[i - 1] - reference, keys[i] - reference
+            if crosses(p, q, theta, tau_mem, tau_syn, delta, s_low, s_high):
+                s, slope = spike_time_and_slope(p, q, theta, tau_mem, tau_syn, delta, family, s_low, s_high)
+                _enter(record, last, b, n, reference, s, slope, keys[i - 1])
+                return True
+        gain = weight[n, j] * rise_syn / tau_mem
+        q += gain
+        p -= gain * x
+        bound = theta * rise
+    if m > 0 and q > 0.0:
+        s_low, s_high = keys[m - 1] - reference, t_end - reference
+        if crosses(p, q, theta, tau_mem, tau_syn, delta, s_low, s_high):
+            s, slope = spike_time_and_slope(p, q, theta, tau_mem, tau_syn, delta, family, s_low, s_high)
+            _enter(record, last, b, n, reference, s, slope, keys[m - 1])
+    return math.isfinite(p + q)
+
+
+@kernel
+def _step_by_step(weight, events, keys, places, m, n, theta, tau_mem, tau_syn, delta, family, t_end, record, last, b):
+    """The same with an exact step from arrival to arrival: any span, any time constants."""
+    u, current = 0.0, 0.0
+    for i in range(m):
+        current += weight[n, events.neurons[places[i]]]
+        h = (keys[i + 1] if i + 1 < m else t_end) - keys[i]
+        if not h > 0.0:
+            continue
+        q = current / tau_mem
+        if q > 0.0 and crosses(u, q, theta, tau_mem, tau_syn, delta, 0.0, h):
+            s, slope = spike_time_and_slope(u, q, theta, tau_mem, tau_syn, delta, family, 0.0, h)
+            _enter(record, last, b, n, keys[i], s, slope, keys[i])
+            return True
+        if i + 1 < m:
+            u, current = lif_flow(u, current, h, tau_mem, tau_syn, delta)
+    return math.isfinite(u + current)
+
+
+@kernel(allocates=True)
+def delayed_forward(constants, tables, weight, delay, threshold, jitter, events, record, last, out):
+    """First spikes of a block; returns (status, sample) as `layer_forward`.
+
+    Parameters
+    ----------
+    constants : NeuronConstants, without bias currents and with v_leak < v_threshold
+    tables : DelayTables of `delay`
+    weight, delay : (n_post, n_pre), rows by postsynaptic neuron; delay in float64, added to every arrival
+    threshold : float64, (n_samples, n_post), v_threshold - v_leak of every neuron in every sample, or of size 0
+    jitter : float64, (n_samples, n_pre, n_post), added to the arrival times, which are not before 0; or of size 0
+    events : InputEvents
+    record : SpikeRecord; time and slope are filled
+    last : float64, (n_samples, n_post), the last arrival before the spike
+    out : OutputEvents with room for every neuron in every sample
+    """
+    n_post = weight.shape[0]
+    longest = 0
+    for b in range(events.offsets.size - 1):
+        longest = max(longest, events.offsets[b + 1] - events.offsets[b])
+    size = max(longest, n_post)
+    keys, spare_keys = np.empty(size), np.empty(size)
+    places, spare_places, heads = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size + 1, np.int64)
+    grow_mem, grow_syn = np.empty(longest), np.empty(longest)
+    written = 0
+    out.offsets[0] = 0
+    for b in range(events.offsets.size - 1):
+        start, end = events.offsets[b], events.offsets[b + 1]
+        shared = sample_tables(
+            tables, constants.tau_mem[0], constants.tau_syn[0], events, start, end, grow_mem, grow_syn
+        )
+        first_out = written
+        for n in range(n_post):
+            record.time[b, n] = np.inf
+            m = _arrivals(
+                events, start, end, delay, jitter, b, n, constants.t_end, keys, places, spare_keys, spare_places, heads
+            )
+            tau_mem, tau_syn = constants.tau_mem[n], constants.tau_syn[n]
+            delta, family = decay_difference(tau_mem, tau_syn), family_of(tau_mem, tau_syn)
+            theta = constants.v_threshold[n] - constants.v_leak[n]
+            if threshold.size > 0:
+                theta = threshold[b, n]
+            if shared:
+                finite = _by_tables(
+                    tables, weight, events, start, grow_mem, grow_syn, keys, places, m, n, theta, tau_mem, tau_syn,
+                    delta, family, constants.t_end, record, last, b,
+                )  # fmt: skip
+            else:
+                finite = _step_by_step(
+                    weight, events, keys, places, m, n, theta, tau_mem, tau_syn, delta, family, constants.t_end,
+                    record, last, b,
+                )  # fmt: skip
+            if not finite:
+                return STATUS_NOT_FINITE, b
+            if record.time[b, n] < np.inf:
+                out.times[written], out.neurons[written] = record.time[b, n], n
+                written += 1
+        sort_events(out.times, out.neurons, spare_keys, spare_places, heads, first_out, written - first_out)
+        out.offsets[b + 1] = written
+    return STATUS_OK, -1
+
+
+@kernel(allocates=True)
+def delayed_peaks(constants, weight, delay, jitter, events, wanted, record, last, peaks):
+    """As `neuron_wise_peaks`, for layers with delays: highest peaks of the silent neurons that are wanted.
+
+    A peak at a kink moves with the arrival that makes it: record.causal_end is that event, and `last` is the arrival
+    before.
+    """
+    peaks[:, :] = 0.0
+    longest = 0
+    for b in range(events.offsets.size - 1):
+        longest = max(longest, events.offsets[b + 1] - events.offsets[b])
+    keys, spare_keys = np.empty(longest), np.empty(longest)
+    places, spare_places = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    heads = np.empty(longest + 1, np.int64)
+    for b in range(events.offsets.size - 1):
+        start, end = events.offsets[b], events.offsets[b + 1]
+        for n in range(weight.shape[0]):
+            if not wanted[b, n] or record.time[b, n] != np.inf:
+                continue
+            m = _arrivals(
+                events, start, end, delay, jitter, b, n, constants.t_end, keys, places, spare_keys, spare_places, heads
+            )
+            tau_mem, tau_syn = constants.tau_mem[n], constants.tau_syn[n]
+            delta = decay_difference(tau_mem, tau_syn)
+            u, current, left, group = 0.0, 0.0, 0.0, 0
+            for i in range(m):
+                if i > 0 and keys[i] > keys[i - 1]:
+                    u, current = lif_flow(u, current, keys[i] - keys[i - 1], tau_mem, tau_syn, delta)
+                    left, group = (current - u) / tau_mem, i
+                current += weight[n, events.neurons[places[i]]]
+                h = (keys[i + 1] if i + 1 < m else constants.t_end) - keys[i]
+                if i + 1 < m and h == 0.0:
+                    continue
+                s_top = peak_time(u, current / tau_mem, tau_mem, tau_syn, delta) if current > 0.0 else -np.inf
+                at_kink = s_top <= 0.0
+                if not at_kink and i + 1 < m and s_top > h:
+                    continue
+                s_top = 0.0 if at_kink else min(s_top, h)
+                if s_top == np.inf:
+                    continue
+                peak = membrane(s_top, u, current / tau_mem, tau_mem, delta)
+                if peak > peaks[b, n]:
+                    peaks[b, n] = peak
+                    record.time[b, n] = keys[i] + s_top
+                    record.slope[b, n] = -max(left, 0.0) if at_kink else 0.0
+                    record.causal_end[b, n] = places[group]
+                    last[b, n] = keys[group - 1] if at_kink else keys[i]
+
+
+@kernel
+def table_entries(delay, tau_mem, tau_syn, grow_mem, grow_syn):
+    """exp(d/tau_mem) and exp(d/tau_syn) of every delay; returns the longest delay."""
+    longest = 0.0
+    for n in range(delay.shape[0]):
+        for j in range(delay.shape[1]):
+            grow_mem[n, j] = math.exp(delay[n, j] / tau_mem)
+            grow_syn[n, j] = math.exp(delay[n, j] / tau_syn)
+            longest = max(longest, delay[n, j])
+    return longest
+
+
+def delay_tables(delay: NDArray[np.float64], tau_mem: float, tau_syn: float, usable: bool) -> DelayTables:
+    """`DelayTables` of delays (n_post, n_pre); not usable where exponentials would overflow."""
+    grow_mem, grow_syn = np.ones(delay.shape), np.ones(delay.shape)
+    longest = float(delay.max(initial=0.0))
+    if not usable or longest > REFERENCE_SPAN * min(tau_mem, tau_syn):
+        return DelayTables(grow_mem, grow_syn, longest, False)
+    table_entries(delay, tau_mem, tau_syn, grow_mem, grow_syn)
+    return DelayTables(grow_mem, grow_syn, longest, True)

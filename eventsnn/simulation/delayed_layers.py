@@ -1,0 +1,186 @@
+"""Layers whose inputs are repeated, delayed or joined by bias spikes, and first-spike layers under given conditions."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.kernels.channel_events import channel_events, channel_gradient, count_channel_events
+from eventsnn.kernels.constants import DelayTables, InputEvents
+from eventsnn.kernels.delayed_backward import delayed_backward
+from eventsnn.kernels.delayed_layer import delay_tables, delayed_forward, delayed_peaks
+from eventsnn.kernels.flow import decay_difference
+from eventsnn.kernels.layer_backward import event_to_neuron_gradient
+from eventsnn.network import Layer, Sequential
+from eventsnn.simulation.layers import LayerRunner, neuron_constants
+
+__all__ = ["DelayedRunner", "LayerConditions", "conditional_runners", "make_runners"]
+
+_NO_JITTER, _NO_THRESHOLD, _NO_DELAYS = np.empty((0, 0, 0)), np.empty((0, 0)), np.empty((0, 0))
+#: least |delta| tau_mem at which the response is formed from a difference of two exponentials
+_FAR_APART = 0.1
+
+
+class LayerConditions(NamedTuple):
+    """What differs from sample to sample in a first-spike layer.
+
+    jitter : (n_samples, n_pre, n_post), added to the arrival times; arrivals are not before 0
+    threshold : (n_samples, n_post), distance from v_leak to the threshold, > 0, in place of the neurons' own
+    """
+
+    jitter: NDArray[np.float64] | None = None
+    threshold: NDArray[np.float64] | None = None
+
+
+class DelayedRunner(LayerRunner):
+    """As `LayerRunner`, for layers with channels, delays or conditions.
+
+    Axonal delays only shift the input; for delays that differ between the neurons there is a kernel neuron by neuron.
+    """
+
+    def __init__(self, layer: Layer, t_end: float, *, keep_trace: bool = False) -> None:
+        connection, neuron, delay = layer.connection, layer.neuron, layer.connection.delay
+        self.n_sources = layer.n_sources
+        super().__init__(layer, connection.weight, t_end, keep_trace=keep_trace)
+        sources, bias_times = layer.channel_map
+        self._bias_channels, self._bias_times = np.flatnonzero(sources < 0), bias_times[sources < 0]
+        self._channels = np.argsort(sources, kind="stable")[self._bias_channels.size :]
+        self._first_channel = np.searchsorted(sources[self._channels], np.arange(self.n_sources + 1))
+        self._delay = delay  # its values may be changed in place
+        self._per_neuron = layer.has_delay_per_neuron and layer.fires_once
+        self._rearranges = bool(layer.channels) or not (self._per_neuron or (delay.ndim == 0 and delay == 0.0))
+        self._axonal, self._matrix = np.zeros(self.n_pre), np.zeros(self.weight.shape)
+        self._neurons = neuron_constants(neuron, self.n_post, t_end)
+        tau_mem, tau_syn = float(self._neurons.tau_mem[0]), float(self._neurons.tau_syn[0])
+        delta = decay_difference(tau_mem, tau_syn)
+        self._may_use_tables = neuron.is_shared and (delta == 0.0 or abs(delta) * tau_mem >= _FAR_APART)
+        self._sent, self._origins = self.events, np.empty(0, np.int64)
+        self._jitter, self._threshold, self._neuron_wise = _NO_JITTER, _NO_THRESHOLD, False
+
+    def _make_sample_buffers(self, n_samples: int) -> None:
+        super()._make_sample_buffers(n_samples)
+        self._last = np.empty((n_samples, self.n_post))
+        self.d_before = np.zeros((n_samples, self.n_sources))
+
+    def _lay_out(self) -> None:
+        """Weights and delays by postsynaptic neuron, and the tables of the delays, from their present values."""
+        if self._per_neuron:
+            self._matrix[:] = self._delay
+        self._columns = (np.ascontiguousarray(self.weight.T), np.ascontiguousarray(self._matrix.T))
+        usable = self._may_use_tables and self._jitter.size == 0
+        tau_mem, tau_syn = float(self._neurons.tau_mem[0]), float(self._neurons.tau_syn[0])
+        self._by_post = delay_tables(self._columns[1], tau_mem, tau_syn, usable)
+        grow_mem, grow_syn, longest, usable = self._by_post
+        self._by_pre = DelayTables(np.ascontiguousarray(grow_mem.T), np.ascontiguousarray(grow_syn.T), longest, usable)
+
+    def forward(
+        self, events: InputEvents, first_sample: int = 0, conditions: LayerConditions | None = None
+    ) -> InputEvents:
+        """See `LayerRunner.forward`; `conditions` only for neurons that fire once."""
+        self._sent = events
+        if self._rearranges:
+            events = self._arrange(events)
+        self._jitter, self._threshold = _NO_JITTER, _NO_THRESHOLD
+        if conditions is not None:
+            self._jitter = _NO_JITTER if conditions.jitter is None else conditions.jitter
+            self._threshold = _NO_THRESHOLD if conditions.threshold is None else conditions.threshold
+        self._neuron_wise = self._per_neuron or conditions is not None
+        if not self._neuron_wise:
+            return super().forward(events, first_sample)
+        n_samples = events.offsets.size - 1
+        if n_samples != self._record.time.shape[0]:
+            self._make_sample_buffers(n_samples)
+        self._lay_out()
+        self.events = events
+        weight, delay = self._columns
+        status, sample = delayed_forward(
+            self._neurons, self._by_post, weight, delay, self._threshold, self._jitter, events, self._record,
+            self._last, self._out,
+        )  # fmt: skip
+        self._require_finite(status, first_sample + sample)
+        return self.output
+
+    def _arrange(self, events: InputEvents) -> InputEvents:
+        if not self._per_neuron:
+            self._axonal[:] = self._delay.reshape(-1)
+        size = count_channel_events(events, self._first_channel, self._bias_channels.size)
+        made = InputEvents(np.empty(events.offsets.size, np.int64), np.empty(size, np.int64), np.empty(size))
+        self._origins = np.empty(size, np.int64)
+        channel_events(
+            events, self._first_channel, self._channels, self._bias_channels, self._bias_times, self._axonal, made,
+            self._origins,
+        )  # fmt: skip
+        return made
+
+    def peaks(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """See `LayerRunner.peaks`."""
+        if not self._neuron_wise:
+            return super().peaks(wanted)
+        weight, delay = self._columns
+        delayed_peaks(
+            self._neurons, weight, delay, self._jitter, self.events, wanted, self._record, self._last, self._peaks
+        )
+        return self._peaks
+
+    def backward(
+        self, height: NDArray[np.float64], max_norm: float, d_weight: NDArray[np.floating],
+        d_first: NDArray[np.float64] | None, d_delay: NDArray[np.float64] | None = None,
+    ) -> int:  # fmt: skip
+        """See `LayerRunner.backward`; `d_first` is (n_samples, n_sources), `d_delay` of the delays' shape, added to."""
+        d_arrivals, clipped = self._gradients(height, max_norm, d_weight, d_first is not None, d_delay)
+        if d_first is not None:
+            event_to_neuron_gradient(self._sent, d_arrivals, d_first)
+        return clipped
+
+    def backward_events(
+        self, height: NDArray[np.float64], d_weight: NDArray[np.floating], *, want_times: bool = True
+    ) -> NDArray[np.float64]:
+        """See `LayerRunner.backward_events`."""
+        return self._gradients(height, np.inf, d_weight, want_times, None)[0]
+
+    def _gradients(
+        self, height: NDArray[np.float64], max_norm: float, d_weight: NDArray[np.floating], want_times: bool,
+        d_delay: NDArray[np.float64] | None,
+    ) -> tuple[NDArray[np.float64], int]:  # fmt: skip
+        by_axon = d_delay is not None and not self._per_neuron
+        matrix = np.zeros(self.weight.shape) if d_delay is not None and self._per_neuron else _NO_DELAYS
+        if self._neuron_wise:
+            d_times = np.empty(int(self.events.offsets[-1]) if want_times or by_axon else 0)
+            clipped = delayed_backward(
+                self._neurons, self._by_pre, self.weight, self._matrix, self._jitter, self.events, self._record,
+                self._last, height, max_norm, d_weight, matrix, d_times,
+            )  # fmt: skip
+        else:
+            d_times, clipped = self._backward(height, max_norm, d_weight, want_times or by_axon)
+        if d_delay is not None and self._per_neuron:
+            d_delay += matrix.sum(axis=0, keepdims=True) if d_delay.shape[0] < self.n_pre else matrix
+        if not self._rearranges:
+            return d_times, int(clipped)
+        by_channel = np.zeros(self.n_pre if by_axon else 0)
+        d_sent = np.empty(int(self._sent.offsets[-1]) if want_times else 0)
+        channel_gradient(self.events, self._origins, d_times, d_sent, by_channel)
+        if d_delay is not None and by_axon:
+            d_delay += by_channel.sum() if d_delay.size == 1 else by_channel.reshape(d_delay.shape)
+        return d_sent, int(clipped)
+
+
+def make_runners(network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False) -> list[LayerRunner]:
+    """One runner per layer of the chain that can spike, sharing the network's weight and delay arrays.
+
+    Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
+    the dtype of their own weights.
+    """
+    return [
+        DelayedRunner(layer, t_end, keep_trace=keep_trace)
+        if layer.channels or layer.connection.has_delay
+        else LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
+        for layer in network.layers
+        if layer.can_spike
+    ]
+
+
+def conditional_runners(network: Sequential, t_end: float = np.inf) -> list[DelayedRunner]:
+    """Runners of a first-spike chain that take conditions and give gradients of delays, also where there are none."""
+    return [DelayedRunner(layer, t_end) for layer in network.layers]

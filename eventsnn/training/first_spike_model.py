@@ -1,0 +1,184 @@
+"""A chain whose neurons fire at most once, in training: weights and delays, gradients in closed form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn._names import hint
+from eventsnn._validation import number
+from eventsnn.errors import ValidationError
+from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss
+from eventsnn.network import Sequential
+from eventsnn.simulation.event_driven import first_spike_times
+from eventsnn.simulation.parallel import BlockPool
+from eventsnn.spikes import Spikes
+from eventsnn.training.learned_delays import DelayL2, LearnedDelay, learned_delay
+from eventsnn.training.models import Model
+
+__all__ = ["FirstSpikeModel"]
+
+_KINDS = ("weight", "delay")
+
+
+class FirstSpikeModel(Model):
+    """Weights are learned in place; of delays, raw values, whose delays the network follows (`refresh`).
+
+    Parameters
+    ----------
+    network : a chain of layers that fire once
+    loss : a loss on first spike times
+    learn : as in `Trainer`
+    regularizers : `DelayL2`
+    """
+
+    def __init__(
+        self, network: Sequential, loss: TimeLoss, learn: Mapping[str, Any], regularizers: Sequence[DelayL2] = ()
+    ) -> None:
+        super().__init__(loss, np.inf)
+        self._network = network.astype(network.weights[0].dtype)
+        self._regularizers = tuple(regularizers)
+        self._learned: dict[str, LearnedDelay] = {}
+        self._delays: dict[str, NDArray[np.float64]] = {}
+        self._units: dict[str, float] = {}
+        self.arrays, self.rates = {}, {}
+        self.by_layer = []
+        chosen = _chosen(network, learn)
+        for layer in self._network.layers:
+            own = [name for name in (f"{layer.name}.weight", f"{layer.name}.delay") if name in chosen]
+            for name in own:
+                how = chosen[name]
+                if isinstance(how, LearnedDelay):
+                    self._units[name] = float(np.median(layer.neuron.tau_syn))
+                    delay = np.array(layer.connection.delay)
+                    self.arrays[name] = how.raw_of(f"Trainer.learn: {name}", delay, self._units[name])
+                    self._learned[name], self._delays[name], self.rates[name] = how, delay, how.rate
+                    seen = delay.view()
+                    seen.flags.writeable = False
+                    object.__setattr__(layer.connection, "delay", seen)  # a network of our own: it follows `refresh`
+                else:
+                    self.arrays[name], self.rates[name] = layer.connection.weight, how
+            self.by_layer.append(own)
+        if self._regularizers and not self._learned:
+            raise ValidationError(
+                "Trainer.regularizers: DelayL2 needs delays that are learned: set learn={'delay': ...}"
+            )
+        self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
+        self.layer_names = [layer.name for layer in network.layers]
+        self.refresh([])
+
+    @property
+    def network(self) -> Sequential:
+        """See `Model.network`."""
+        return self._network
+
+    @property
+    def n_outputs(self) -> int:
+        """See `Model.n_outputs`."""
+        return self._network.n_outputs
+
+    @property
+    def tau_syn(self) -> Any:
+        """See `Model.tau_syn`."""
+        return self._network.layers[-1].neuron.tau_syn
+
+    def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
+        """See `Model.block`."""
+        return _Block(self._network, gradients, {name: np.zeros(delay.shape) for name, delay in self._delays.items()})
+
+    def shared(self, spikes: Any) -> frozenset[str]:
+        """The raw values of delays: their gradients follow from the sum over the blocks."""
+        return frozenset(self._learned)
+
+    def finish(
+        self, outcomes: list[BlockOutcome], gradients: Mapping[str, NDArray[np.floating]], pool: BlockPool
+    ) -> None:
+        """See `Model.finish`."""
+        for name, learned in self._learned.items():
+            total = np.sum([outcome.deferred[name] for outcome in outcomes], axis=0)
+            raw: Any = self.arrays[name]
+            gradients[name][0] += learned.raw_gradient(raw, total, self._units[name]).reshape(-1)
+        n_samples = sum(outcome.losses.size for outcome in outcomes)
+        for regularizer in self._regularizers:
+            value, found = regularizer.value_and_grad(self._raw())
+            for name, gradient in found.items():
+                gradients[name][0] += n_samples * gradient.reshape(-1)
+            for outcome in outcomes:
+                outcome.losses += value
+
+    def _raw(self) -> dict[str, tuple[LearnedDelay, Any]]:
+        return {name: (learned, self.arrays[name]) for name, learned in self._learned.items()}
+
+    def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
+        """See `Model.outputs`."""
+        return first_spike_times(self._network, spikes, pool)
+
+    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+        """See `Model.evaluate`; the losses contain the price of the delays."""
+        losses, classes, outputs = super().evaluate(spikes, labels, pool)
+        for regularizer in self._regularizers:
+            losses = losses + regularizer.value_and_grad(self._raw())[0]
+        return losses, classes, outputs
+
+    def refresh(self, blocks: list[Any]) -> None:
+        """See `Model.refresh`."""
+        for name, learned in self._learned.items():
+            raw: Any = self.arrays[name]
+            learned.rectify(raw)
+            learned.delay_of(raw, self._units[name], out=self._delays[name])
+
+
+class _Block(BlockGradient):
+    """A block that hands over its gradients of delays, `BlockOutcome.deferred`; valid until it runs again."""
+
+    def __init__(
+        self, network: Sequential, gradients: Mapping[str, NDArray[np.floating]], delays: dict[str, NDArray[np.float64]]
+    ) -> None:
+        super().__init__(network, {**gradients, **delays})
+        self._delays = delays
+
+    def run(self, *arguments: Any, **options: Any) -> BlockOutcome:
+        for gradient in self._delays.values():
+            gradient[...] = 0.0
+        outcome = super().run(*arguments, **options)
+        outcome.deferred = self._delays
+        return outcome
+
+
+def _chosen(network: Sequential, learn: Mapping[str, Any]) -> dict[str, float | LearnedDelay]:
+    """Rates of the weights that are learned, and how delays are, by name."""
+    if not isinstance(learn, Mapping):
+        raise ValidationError(f"Trainer.learn: must be a dict of rates by kind or name, got {type(learn).__name__}")
+    known = network.parameter_names
+    asked: dict[str, float | LearnedDelay] = {}
+    for key, how in learn.items():
+        where = f"Trainer.learn[{key!r}]"
+        if key not in _KINDS and key not in known:
+            more = " of a Sequential; a Network learns time constants as well" if key in ("tau_mem", "tau_syn") else ""
+            raise ValidationError(f"Trainer.learn: no parameter {key!r}{more}{hint(key, [*_KINDS, *known])}")
+        is_delay = key.rpartition(".")[2] == "delay"
+        if not is_delay and isinstance(how, LearnedDelay):
+            raise ValidationError(f"{where}: LearnedDelay is for delays; give a number")
+        asked[key] = learned_delay(where, how) if is_delay else number(where, how, at_least=0.0)
+    found: dict[str, float | LearnedDelay] = {}
+    for layer in network.layers:
+        for kind in _KINDS:
+            name = f"{layer.name}.{kind}"
+            chosen = asked.get(name, asked.get(kind, 0.0))
+            rate = chosen.rate if isinstance(chosen, LearnedDelay) else chosen
+            if rate == 0.0:
+                continue
+            if kind == "delay" and layer.connection.delay.ndim == 0:
+                if name in asked:
+                    raise ValidationError(
+                        f"Trainer.learn: {name} is one number for all synapses; give delays of shape (n_pre, 1), "
+                        "(1, n_post) or (n_pre, n_post)"
+                    )
+                continue
+            found[name] = chosen
+    if not found:
+        raise ValidationError(f"Trainer.learn: {dict(learn)} leaves nothing to learn in this network")
+    return found
