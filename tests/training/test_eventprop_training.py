@@ -200,7 +200,12 @@ def test_what_does_not_fit_is_named():
         (network(), MAX, {"input_dropout": 1.0}, "Trainer.input_dropout: must be >= 0 and < 1"),
         (network(), MAX, {"t_max": 0.0}, "Trainer.t_max: must be > 0"),
         (network(), IntegralCrossEntropy(scale=1.0), {}, "must be finite"),
-        (network(), MAX, {"learn": {"tau_mem": 1.0}}, "Trainer.learn: a Sequential learns its weights"),
+        (
+            network(),
+            MAX,
+            {"learn": {"tau_mem": 1.0}},
+            "Trainer.learn: a Sequential whose neurons may fire more than once",
+        ),
         (network(), MAX, {"output": "hidden"}, "Trainer.output: that of a Sequential is its last population, 'output'"),
     ]:
         with pytest.raises(ValidationError, match=message):
