@@ -69,6 +69,7 @@ if TYPE_CHECKING:
         SpikeRateL1,
         SpikeRateL2,
     )
+    from eventsnn.training.hardware import EulerForward, Hardware, ThresholdNoise
     from eventsnn.training.learned_delays import ClippedDelay, DelayL2, LearnedDelay, ShiftedDelay, SigmoidDelay
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
@@ -105,6 +106,7 @@ __all__ = [
     "DataError",
     "DelayL2",
     "Dense",
+    "EulerForward",
     "EventSNNError",
     "Exponential",
     "ExponentialDecay",
@@ -112,6 +114,7 @@ __all__ = [
     "FirstSpikeCrossEntropy",
     "FirstSpikeMSE",
     "Gaussian",
+    "Hardware",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -153,6 +156,7 @@ __all__ = [
     "StraightThrough",
     "Synaptic",
     "TargetSpikeTimes",
+    "ThresholdNoise",
     "Trainer",
     "Triangular",
     "ValidationError",
@@ -207,6 +211,7 @@ _LAZY = {
         "SpikeRateL1",
         "SpikeRateL2",
     ),
+    "eventsnn.training.hardware": ("EulerForward", "Hardware", "ThresholdNoise"),
     "eventsnn.training.learned_delays": (
         "ClippedDelay",
         "DelayL2",

@@ -20,7 +20,7 @@ from eventsnn.kernels.jit import kernel
 
 
 @kernel(fastmath={"contract", "reassoc"})
-def _row_by_tables(
+def row_by_tables(
     t, rise, rise_syn, delay, grow_mem, grow_syn, weight, times, last, decay_mem, decay_syn, flow, tau_mem, delta,
     by_weight, by_arrival,
 ):  # fmt: skip
@@ -42,7 +42,8 @@ def _row_by_tables(
         a = t + delay[n]
         f = flow[n] if a <= last[n] else 0.0
         mem = decay_mem[n] * (rise * grow_mem[n])
-        response = (times[n] - a) * mem * rate
+        h = times[n] - a if f != 0.0 else 0.0  # a silent neuron's is inf, and 0 inf is no number
+        response = h * mem * rate
         by_weight[n] = f * response
         by_arrival[n] = f * np.float64(weight[n]) * (response - mem) * rate
         total += by_arrival[n]
@@ -50,7 +51,7 @@ def _row_by_tables(
 
 
 @kernel
-def _row_exactly(constants, t, j, delay, jitter, b, weight, times, last, flow, by_weight, by_arrival):
+def row_exactly(constants, t, j, delay, jitter, b, weight, times, last, flow, by_weight, by_arrival):
     """The same with exponentials of their own for every synapse."""
     total = 0.0
     for n in range(flow.size):
@@ -125,12 +126,12 @@ def delayed_backward(
             j = events.neurons[k]
             i = k - start
             if shared:
-                total = _row_by_tables(
+                total = row_by_tables(
                     events.times[k], grow_mem[i], grow_syn[i], delay[j], tables.grow_mem[j], tables.grow_syn[j],
                     weight[j], times, latest, decay_mem, decay_syn, flow, tau_mem, delta, by_weight[i], by_arrival,
                 )  # fmt: skip
             else:
-                total = _row_exactly(
+                total = row_exactly(
                     constants, events.times[k], j, delay[j], jitter, b, weight[j], times, latest, flow, by_weight[i],
                     by_arrival,
                 )  # fmt: skip
