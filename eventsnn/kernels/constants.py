@@ -136,13 +136,15 @@ TRACE_ROWS = 6
 
 
 class DelayTables(NamedTuple):
-    """Exponentials of the delays of a layer, (n_post, n_pre) in float64, see `delayed_layer`.
+    """Exponentials of the delays d of a layer, (n_post, n_pre) in float64, see `delayed_layer`.
 
+    grow_mem : exp(d/tau_mem); grow_syn : exp(d/tau_syn); fade : their quotient, exp(-delta d)
     longest : the longest delay; usable: whether all neurons share time constants that differ by enough, or not at all
     """
 
     grow_mem: NDArray[np.float64]
     grow_syn: NDArray[np.float64]
+    fade: NDArray[np.float64]
     longest: float
     usable: bool
 

@@ -15,14 +15,30 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn.kernels.constants import CANCELLATION_SPAN, REFERENCE_SPAN, STATUS_NOT_FINITE, STATUS_OK, DelayTables
+from eventsnn.kernels.constants import (
+    CANCELLATION_SPAN,
+    EVENT,
+    FOUND_P,
+    FOUND_Q,
+    NEURON,
+    REFERENCE,
+    REFERENCE_SPAN,
+    S_HIGH,
+    S_LOW,
+    STATUS_NOT_FINITE,
+    STATUS_OK,
+    DelayTables,
+)
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.solve import highest_peak, solve_found
 from eventsnn.kernels.sorting import sort_events
 from eventsnn.kernels.spike_time import crosses, family_of, spike_time_and_slope
 
 #: rounding of the bound that rules out crossings, relative to its terms
 _SLACK = 1e-11
+#: relative distance from threshold beyond which plain arithmetic decides
+_CLEAR = 1e-9
 
 
 @kernel
@@ -74,44 +90,79 @@ def _arrivals(events, start, end, delay, jitter, b, n, t_end, keys, places, spar
 
 
 @kernel
-def _enter(record, last, b, n, reference, s, slope, arrival):
-    record.time[b, n] = reference + s
-    record.slope[b, n] = slope
-    last[b, n] = arrival
+def _crosses_inside(constants, p, q, s_low, s_high, x_high, rise_high):
+    """Whether a neuron below threshold at s_low with q > 0 crosses in (s_low, s_high]; mostly plain arithmetic can tell.
+
+    A value above threshold at the end decides, and so does one below where the potential still rises, or the height of
+    the peak wherever it lies; the rest is for `crosses`.
+    """
+    theta = constants.theta
+    top, level = p + q * x_high, theta * rise_high
+    if top > level * (1.0 + _CLEAR):
+        return True
+    if top < level * (1.0 - _CLEAR) and constants.tau_mem * q * (1.0 - constants.delta * x_high) > top:
+        return False
+    if highest_peak(constants, p, q) < theta * (1.0 - _CLEAR):
+        return False
+    return crosses(p, q, theta, constants.tau_mem, constants.tau_syn, constants.delta, s_low, s_high)
+
+
+@kernel
+def _crosses_at_last(constants, p, q, s_low, s_high, x_low):
+    """The same for the interval after the last arrival, with x at its beginning."""
+    peak = highest_peak(constants, p, q)
+    if peak < constants.theta * (1.0 - _CLEAR):
+        return False
+    if s_high == math.inf and constants.theta * (1.0 + _CLEAR) < peak < math.inf:
+        return constants.tau_mem * q * (1.0 - constants.delta * x_low) > p + q * x_low
+    return crosses(p, q, constants.theta, constants.tau_mem, constants.tau_syn, constants.delta, s_low, s_high)
+
+
+@kernel
+def _enter_found(found, i, p, q, s_low, s_high, n, k):
+    floats, places = found.floats, found.places
+    floats[FOUND_P, i], floats[FOUND_Q, i], floats[S_LOW, i], floats[S_HIGH, i] = p, q, s_low, s_high
+    places[NEURON, i], places[EVENT, i] = n, k
 
 
 @kernel
 def _by_tables(
-    tables, weight, events, start, grow_mem, grow_syn, keys, places, m, n, theta, tau_mem, tau_syn, delta, family,
-    t_end, record, last, b,
-):  # fmt: skip
-    """First spike of neuron n by the tables; returns whether its coefficients are finite."""
-    reference = events.times[start]
-    p, q, bound = 0.0, 0.0, 0.0
+    constants, tables, weight, times, neurons, start, grow_mem, grow_syn, fade, keys, places, m, n, last, found, n_found
+):
+    """First spike of neuron n by the tables, to `found`; returns how many there are, -1 for coefficients not finite."""
+    reference = times[start]
+    p, q, x, bound = 0.0, 0.0, 0.0, 0.0
+    delta, inverse = constants.delta, 1.0 / constants.delta if constants.delta != 0.0 else 0.0
     for i in range(m):
         k = places[i]
-        j = events.neurons[k]
+        j = neurons[k]
         rise = grow_mem[k - start] * tables.grow_mem[n, j]
-        rise_syn = grow_syn[k - start] * tables.grow_syn[n, j] if delta != 0.0 else rise
-        x = (1.0 - rise / rise_syn) / delta if delta != 0.0 else keys[i] - reference
+        if delta != 0.0:
+            rise_syn = grow_syn[k - start] * tables.grow_syn[n, j]
+            x = (1.0 - fade[k - start] * tables.fade[n, j]) * inverse
+        else:
+            rise_syn, x = rise, keys[i] - reference
         qx = q * x
         # p + q x only grows where q > 0; at a crossing it is theta exp(s/tau_mem), which is at least `bound`
         if q > 0.0 and p + qx > bound - _SLACK * (math.fabs(p) + qx + bound):
             s_low, s_high = keys[i - 1] - reference, keys[i] - reference
-            if crosses(p, q, theta, tau_mem, tau_syn, delta, s_low, s_high):
-                s, slope = spike_time_and_slope(p, q, theta, tau_mem, tau_syn, delta, family, s_low, s_high)
-                _enter(record, last, b, n, reference, s, slope, keys[i - 1])
-                return True
-        gain = weight[n, j] * rise_syn / tau_mem
+            if s_high > s_low and _crosses_inside(constants, p, q, s_low, s_high, x, rise):
+                _enter_found(found, n_found, p, q, s_low, s_high, n, k)
+                last[n] = keys[i - 1]
+                return n_found + 1
+        gain = weight[n, j] * rise_syn / constants.tau_mem
         q += gain
         p -= gain * x
-        bound = theta * rise
+        bound = constants.theta * rise
+    if not math.isfinite(p + q):
+        return -1
     if m > 0 and q > 0.0:
-        s_low, s_high = keys[m - 1] - reference, t_end - reference
-        if crosses(p, q, theta, tau_mem, tau_syn, delta, s_low, s_high):
-            s, slope = spike_time_and_slope(p, q, theta, tau_mem, tau_syn, delta, family, s_low, s_high)
-            _enter(record, last, b, n, reference, s, slope, keys[m - 1])
-    return math.isfinite(p + q)
+        s_low, s_high = keys[m - 1] - reference, constants.t_end - reference
+        if s_high > s_low and _crosses_at_last(constants, p, q, s_low, s_high, x):
+            _enter_found(found, n_found, p, q, s_low, s_high, n, places[m - 1])
+            last[n] = keys[m - 1]
+            return n_found + 1
+    return n_found
 
 
 @kernel
@@ -126,7 +177,7 @@ def _step_by_step(weight, events, keys, places, m, n, theta, tau_mem, tau_syn, d
         q = current / tau_mem
         if q > 0.0 and crosses(u, q, theta, tau_mem, tau_syn, delta, 0.0, h):
             s, slope = spike_time_and_slope(u, q, theta, tau_mem, tau_syn, delta, family, 0.0, h)
-            _enter(record, last, b, n, keys[i], s, slope, keys[i])
+            record.time[b, n], record.slope[b, n], last[b, n] = keys[i] + s, slope, keys[i]
             return True
         if i + 1 < m:
             u, current = lif_flow(u, current, h, tau_mem, tau_syn, delta)
@@ -134,19 +185,21 @@ def _step_by_step(weight, events, keys, places, m, n, theta, tau_mem, tau_syn, d
 
 
 @kernel(allocates=True)
-def delayed_forward(constants, tables, weight, delay, threshold, jitter, events, record, last, out):
+def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter, events, record, last, found, out):
     """First spikes of a block; returns (status, sample) as `layer_forward`.
 
     Parameters
     ----------
     constants : NeuronConstants, without bias currents and with v_leak < v_threshold
-    tables : DelayTables of `delay`
+    shared : LayerConstants of the same neurons; only looked at where tables.usable
+    tables : DelayTables of `delay`; not usable with `threshold` or `jitter`
     weight, delay : (n_post, n_pre), rows by postsynaptic neuron; delay in float64, added to every arrival
     threshold : float64, (n_samples, n_post), v_threshold - v_leak of every neuron in every sample, or of size 0
     jitter : float64, (n_samples, n_pre, n_post), added to the arrival times, which are not before 0; or of size 0
     events : InputEvents
     record : SpikeRecord; time and slope are filled
     last : float64, (n_samples, n_post), the last arrival before the spike
+    found : FoundSpikes, scratch with room for n_post
     out : OutputEvents with room for every neuron in every sample
     """
     n_post = weight.shape[0]
@@ -156,40 +209,49 @@ def delayed_forward(constants, tables, weight, delay, threshold, jitter, events,
     size = max(longest, n_post)
     keys, spare_keys = np.empty(size), np.empty(size)
     places, spare_places, heads = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size + 1, np.int64)
-    grow_mem, grow_syn = np.empty(longest), np.empty(longest)
+    grow_mem, grow_syn, fade = np.empty(longest), np.empty(longest), np.empty(longest)
+    clock = np.empty((2, events.times.size))
     written = 0
     out.offsets[0] = 0
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]
-        shared = sample_tables(
-            tables, constants.tau_mem[0], constants.tau_syn[0], events, start, end, grow_mem, grow_syn
-        )
-        first_out = written
+        by_tables = sample_tables(tables, shared.tau_mem, shared.tau_syn, events, start, end, grow_mem, grow_syn)
+        if by_tables:
+            for k in range(start, end):
+                fade[k - start] = grow_mem[k - start] / grow_syn[k - start]
+                clock[REFERENCE, k] = events.times[start]
+        first_out, n_found = written, 0
+        record.time[b, :] = np.inf
         for n in range(n_post):
-            record.time[b, n] = np.inf
             m = _arrivals(
                 events, start, end, delay, jitter, b, n, constants.t_end, keys, places, spare_keys, spare_places, heads
             )
+            if by_tables:
+                n_found = _by_tables(
+                    shared, tables, weight, events.times, events.neurons, start, grow_mem, grow_syn, fade, keys, places,
+                    m, n, last[b], found, n_found,
+                )  # fmt: skip
+                if n_found < 0:
+                    return STATUS_NOT_FINITE, b
+                continue
             tau_mem, tau_syn = constants.tau_mem[n], constants.tau_syn[n]
             delta, family = decay_difference(tau_mem, tau_syn), family_of(tau_mem, tau_syn)
             theta = constants.v_threshold[n] - constants.v_leak[n]
             if threshold.size > 0:
                 theta = threshold[b, n]
-            if shared:
-                finite = _by_tables(
-                    tables, weight, events, start, grow_mem, grow_syn, keys, places, m, n, theta, tau_mem, tau_syn,
-                    delta, family, constants.t_end, record, last, b,
-                )  # fmt: skip
-            else:
-                finite = _step_by_step(
-                    weight, events, keys, places, m, n, theta, tau_mem, tau_syn, delta, family, constants.t_end,
-                    record, last, b,
-                )  # fmt: skip
-            if not finite:
+            if not _step_by_step(
+                weight, events, keys, places, m, n, theta, tau_mem, tau_syn, delta, family, constants.t_end, record,
+                last, b,
+            ):  # fmt: skip
                 return STATUS_NOT_FINITE, b
             if record.time[b, n] < np.inf:
                 out.times[written], out.neurons[written] = record.time[b, n], n
                 written += 1
+        if by_tables:
+            written = solve_found(
+                shared, clock, found.floats, found.bits, found.places, n_found, b, record, out.times, out.neurons,
+                written,
+            )  # fmt: skip
         sort_events(out.times, out.neurons, spare_keys, spare_places, heads, first_out, written - first_out)
         out.offsets[b + 1] = written
     return STATUS_OK, -1
@@ -245,22 +307,21 @@ def delayed_peaks(constants, weight, delay, jitter, events, wanted, record, last
 
 
 @kernel
-def table_entries(delay, tau_mem, tau_syn, grow_mem, grow_syn):
-    """exp(d/tau_mem) and exp(d/tau_syn) of every delay; returns the longest delay."""
-    longest = 0.0
+def table_entries(delay, tau_mem, tau_syn, tables):
+    """Fill the tables of `delay`, both (n_post, n_pre)."""
     for n in range(delay.shape[0]):
         for j in range(delay.shape[1]):
-            grow_mem[n, j] = math.exp(delay[n, j] / tau_mem)
-            grow_syn[n, j] = math.exp(delay[n, j] / tau_syn)
-            longest = max(longest, delay[n, j])
-    return longest
+            tables.grow_mem[n, j] = math.exp(delay[n, j] / tau_mem)
+            tables.grow_syn[n, j] = math.exp(delay[n, j] / tau_syn)
+            tables.fade[n, j] = tables.grow_mem[n, j] / tables.grow_syn[n, j]
 
 
 def delay_tables(delay: NDArray[np.float64], tau_mem: float, tau_syn: float, usable: bool) -> DelayTables:
     """`DelayTables` of delays (n_post, n_pre); not usable where exponentials would overflow."""
-    grow_mem, grow_syn = np.ones(delay.shape), np.ones(delay.shape)
     longest = float(delay.max(initial=0.0))
     if not usable or longest > REFERENCE_SPAN * min(tau_mem, tau_syn):
-        return DelayTables(grow_mem, grow_syn, longest, False)
-    table_entries(delay, tau_mem, tau_syn, grow_mem, grow_syn)
-    return DelayTables(grow_mem, grow_syn, longest, True)
+        nothing = np.empty((0, 0))
+        return DelayTables(nothing, nothing, nothing, longest, False)
+    tables = DelayTables(np.empty(delay.shape), np.empty(delay.shape), np.empty(delay.shape), longest, True)
+    table_entries(delay, tau_mem, tau_syn, tables)
+    return tables

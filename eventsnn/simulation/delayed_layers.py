@@ -14,7 +14,8 @@ from eventsnn.kernels.delayed_layer import delay_tables, delayed_forward, delaye
 from eventsnn.kernels.flow import decay_difference
 from eventsnn.kernels.layer_backward import event_to_neuron_gradient
 from eventsnn.network import Layer, Sequential
-from eventsnn.simulation.layers import LayerRunner, neuron_constants
+from eventsnn.neurons import LIF
+from eventsnn.simulation.layers import LayerRunner, layer_constants, neuron_constants
 
 __all__ = ["DelayedRunner", "LayerConditions", "conditional_runners", "make_runners"]
 
@@ -55,6 +56,8 @@ class DelayedRunner(LayerRunner):
         self._neurons = neuron_constants(neuron, self.n_post, t_end)
         tau_mem, tau_syn = float(self._neurons.tau_mem[0]), float(self._neurons.tau_syn[0])
         delta = decay_difference(tau_mem, tau_syn)
+        #: what the kernel takes where all neurons are alike; otherwise it is not looked at
+        self._shared = layer_constants(neuron if neuron.is_shared else LIF(tau_mem, tau_syn, max_spikes=1), t_end)
         self._may_use_tables = neuron.is_shared and (delta == 0.0 or abs(delta) * tau_mem >= _FAR_APART)
         self._sent, self._origins = self.events, np.empty(0, np.int64)
         self._jitter, self._threshold, self._neuron_wise = _NO_JITTER, _NO_THRESHOLD, False
@@ -69,11 +72,12 @@ class DelayedRunner(LayerRunner):
         if self._per_neuron:
             self._matrix[:] = self._delay
         self._columns = (np.ascontiguousarray(self.weight.T), np.ascontiguousarray(self._matrix.T))
-        usable = self._may_use_tables and self._jitter.size == 0
+        usable = self._may_use_tables and self._jitter.size == self._threshold.size == 0
         tau_mem, tau_syn = float(self._neurons.tau_mem[0]), float(self._neurons.tau_syn[0])
         self._by_post = delay_tables(self._columns[1], tau_mem, tau_syn, usable)
-        grow_mem, grow_syn, longest, usable = self._by_post
-        self._by_pre = DelayTables(np.ascontiguousarray(grow_mem.T), np.ascontiguousarray(grow_syn.T), longest, usable)
+        tables = self._by_post
+        mem, syn, fade = (np.ascontiguousarray(table.T) for table in (tables.grow_mem, tables.grow_syn, tables.fade))
+        self._by_pre = DelayTables(mem, syn, fade, tables.longest, tables.usable)
 
     def forward(
         self, events: InputEvents, first_sample: int = 0, conditions: LayerConditions | None = None
@@ -96,8 +100,8 @@ class DelayedRunner(LayerRunner):
         self.events = events
         weight, delay = self._columns
         status, sample = delayed_forward(
-            self._neurons, self._by_post, weight, delay, self._threshold, self._jitter, events, self._record,
-            self._last, self._out,
+            self._neurons, self._shared, self._by_post, weight, delay, self._threshold, self._jitter, events,
+            self._record, self._last, self._found, self._out,
         )  # fmt: skip
         self._require_finite(status, first_sample + sample)
         return self.output
