@@ -125,7 +125,10 @@ class HardwareModel(FirstSpikeModel):
         return {"conditions": self._drawn.conditions(block, n_samples)}
 
     def end_batch(self, gradients: Mapping[str, NDArray[np.floating]]) -> None:
-        """See `Model.end_batch`: straight through the rounding, and through the scale of the thresholds."""
+        """See `Model.end_batch`: straight through the rounding, and through the scale of the thresholds.
+
+        `Trainer.max_dw_norm` has bounded the gradient with respect to the scaled weights, a few percent from these.
+        """
         assert self._drawn is not None
         for layer, scale in zip(self._network.layers, self._drawn.scales, strict=True):
             name = f"{layer.name}.weight"
