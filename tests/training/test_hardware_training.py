@@ -19,6 +19,7 @@ from eventsnn import (
     Hardware,
     Repeat,
     Sequential,
+    SilentHinge,
     ThresholdNoise,
     Trainer,
     ValidationError,
@@ -266,6 +267,16 @@ def test_euler_forward_trains_towards_what_the_exact_one_does(data):
     times = euler.predict(data.test.spikes).outputs
     steps = times[np.isfinite(times)] / 0.002
     assert np.abs(steps - np.rint(steps)).max() < 1e-6  # on the grid
+
+
+@pytest.mark.parametrize("hardware", [FULL, Hardware(euler=EulerForward(0.02, 5.0)), Hardware(gradient_tau_ratio=1.0)])
+def test_the_hinge_wakes_silent_neurons_under_hardware(data, hardware):
+    network = chain().with_parameters({"hidden.weight": 0.2 * chain().weights[0]})
+    one = trainer(hardware, network=network, silent=SilentHinge(strength=1.0), optimizer=Adam(0.05))
+    one.fit(data.train, None, 12, progress=False)
+    silent = [m.silent_hidden for m in one.history]
+    assert silent[0] > 0.9
+    assert silent[-1] < 0.5
 
 
 def test_trainer_refuses_what_hardware_cannot_be(data):
