@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from eventsnn.network import Sequential
 from eventsnn.simulation.delayed_layers import LayerConditions
 from eventsnn.training.hardware import Hardware, LayerHardware
+from eventsnn.training.streams import BATCH, DELAY, FIXED, SAMPLE, SPIKE, root_of, stream
 
 __all__ = ["BatchNoise", "HardwareNoise"]
-
-# keys of the streams; savepoints depend on them
-_FIXED, _BATCH, _SAMPLE, _DELAY, _SPIKE = range(5)
 
 
 class _NoisyLayer(NamedTuple):
@@ -46,11 +44,11 @@ class HardwareNoise:
         for layer in network.layers:
             v_threshold, v_leak = (layer.neuron.per_neuron(p, layer.n_neurons) for p in ("v_threshold", "v_leak"))
             self.layers.append(_NoisyLayer(hardware.of(layer.name), v_threshold - v_leak, layer.connection.n_pre))
-        self._seed = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+        self._seed = root_of(seed)
         self._draw_pattern()
 
     def _draw_pattern(self) -> None:
-        rng = _generator(self._seed, _FIXED)
+        rng = stream(self._seed, FIXED)
         #: by layer, what the fixed pattern adds to the thresholds, (n_post,)
         self.pattern = []
         for layer in self.layers:
@@ -95,7 +93,7 @@ class BatchNoise:
 
     def __init__(self, noise: HardwareNoise, seed: np.random.SeedSequence | None, number: int) -> None:
         self._noise, self._seed, self._number = noise, seed, number
-        rng = None if seed is None else _generator(seed, _BATCH, number)
+        rng = None if seed is None else stream(seed, BATCH, number)
         self._shifts, self.scales = [], []
         for layer, pattern in zip(noise.layers, noise.pattern, strict=True):
             settings, shift = layer.settings.threshold_noise, pattern
@@ -116,26 +114,20 @@ class BatchNoise:
                 return None
             if kind not in streams:
                 assert self._seed is not None
-                streams[kind] = _generator(self._seed, kind, self._number, block)
+                streams[kind] = stream(self._seed, kind, self._number, block)
             return scale * streams[kind].standard_normal((n_samples, *shape))
 
         found = []
         for layer, shift in zip(self._noise.layers, self._shifts, strict=True):
             settings, n_post = layer.settings, layer.theta.size
-            threshold = draw(_SAMPLE, settings.threshold_noise.sample, n_post)
+            threshold = draw(SAMPLE, settings.threshold_noise.sample, n_post)
             if threshold is not None:
                 threshold = np.abs(layer.theta + shift + threshold)
             found.append(
                 LayerConditions(
-                    jitter=draw(_DELAY, settings.delay_jitter, layer.n_pre, n_post),
+                    jitter=draw(DELAY, settings.delay_jitter, layer.n_pre, n_post),
                     threshold=threshold,
-                    spike_jitter=draw(_SPIKE, settings.spike_jitter, n_post),
+                    spike_jitter=draw(SPIKE, settings.spike_jitter, n_post),
                 )
             )
         return found
-
-
-def _generator(seed: np.random.SeedSequence, *key: int) -> np.random.Generator:
-    """The generator of a stream, found again by its key."""
-    place = np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key))
-    return np.random.Generator(np.random.PCG64(place))

@@ -21,13 +21,12 @@ from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
-from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
 from eventsnn.training.hardware import Hardware
-from eventsnn.training.input_noise import event_draws
+from eventsnn.training.input_noise import InputNoise
 from eventsnn.training.learned_delays import LearnedDelay
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
@@ -143,7 +142,8 @@ class Trainer:
         self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self._model.arrays, self._model.rates)
-        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._rng = np.random.Generator(np.random.PCG64(seed))  # the order of the samples
+        self._input_noise = InputNoise(time_noise, input_dropout, seed)
         self._silent_state = silent.start([*self._model.hidden_sizes, self._model.n_outputs]) if silent else {}
         self._allocate(frozenset())
 
@@ -274,18 +274,14 @@ class Trainer:
     ) -> tuple[list[BlockOutcome], bool]:
         """One update; returns the outcomes of the blocks and whether weights were bumped."""
         blocks = sample_blocks(chosen.size)
-        noise = event_draws(self.time_noise, self._rng.standard_normal, source, chosen, blocks)
-        dropout = event_draws(self.input_dropout, self._rng.random, source, chosen, blocks)
+        add_noise = self._input_noise.draw(source, chosen, blocks)
         hinge, output_strength = self._hinge()
         self._model.begin_batch(self._optimizer.step_count)
 
         def work(k: int) -> BlockOutcome:
             mine = chosen[slice(*blocks[k])]
             events = self._model.take(source, mine)
-            if noise is not None:
-                jitter_events(events, noise[k], float(self.time_noise))
-            if dropout is not None:
-                drop_events(events, dropout[k], float(self.input_dropout))
+            add_noise(k, events)
             outcome: BlockOutcome = self._blocks[k % len(self._blocks)].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
                 max_norm=self._max_norms, min_slope=self.min_slope, **self._model.options_of_block(k, mine.size),
@@ -373,6 +369,7 @@ class Trainer:
             "weights": {name: w.copy() for name, w in self._model.arrays.items()},
             "optimizer": self._optimizer.state_dict(),
             "random": self._rng.bit_generator.state,
+            "input_noise": self._input_noise.state_dict(),
             "silent": silent,
             "hardware": self._model.noise_state(),
             "history": [asdict(m) for m in self.history],
@@ -393,6 +390,8 @@ class Trainer:
         self._model.refresh(self._blocks)
         self._model.load_noise_state(state.get("hardware", {}))
         self._rng.bit_generator.state = state["random"]
+        if "input_noise" in state:  # states of older versions had one stream for all
+            self._input_noise.load_state_dict(state["input_noise"])
         given = state["silent"].items()
         self._silent_state = {key: [np.array(a) for a in v] if isinstance(v, list) else v for key, v in given}
         self.history = [EpochMetrics(**m) for m in state["history"]]
