@@ -16,7 +16,7 @@ from eventsnn._names import NameTable, hint
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 
-__all__ = ["EulerForward", "Hardware", "LayerHardware", "ThresholdNoise"]
+__all__ = ["NO_NOISE", "EulerForward", "Hardware", "LayerHardware", "ThresholdNoise"]
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,14 @@ class EulerForward:
         return int(np.floor(self.t_max / self.dt * (1 + 1e-12)))  # 0.3/0.1 is 2.9999999999999996
 
 
+NO_NOISE = ThresholdNoise()
+
+
 @dataclass(frozen=True)
 class LayerHardware:
     """What `Hardware` says about one layer; see there."""
 
-    threshold_noise: ThresholdNoise = ThresholdNoise()
+    threshold_noise: ThresholdNoise = NO_NOISE
     delay_jitter: float = 0.0
     spike_jitter: float = 0.0
     weight_max: float | None = None

@@ -20,7 +20,7 @@ from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.effective_weights import clamp_weights, round_weights
 from eventsnn.training.first_spike_model import FirstSpikeModel
-from eventsnn.training.hardware import Hardware, LayerHardware
+from eventsnn.training.hardware import NO_NOISE, Hardware, LayerHardware
 from eventsnn.training.hardware_noise import BatchNoise, HardwareNoise
 from eventsnn.training.learned_delays import DelayL2
 
@@ -175,7 +175,7 @@ def _require_fits(hardware: Hardware, network: Sequential) -> None:
 
 def _needs_rest(hardware: Hardware, settings: LayerHardware) -> str | None:
     """The first setting that is only for neurons that rest without input."""
-    if settings.threshold_noise != LayerHardware().threshold_noise:
+    if settings.threshold_noise != NO_NOISE:
         return "threshold_noise"
     if settings.delay_jitter > 0.0:
         return "delay_jitter"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.network import Sequential
 from eventsnn.simulation.delayed_layers import LayerConditions
-from eventsnn.training.hardware import Hardware, LayerHardware
+from eventsnn.training.hardware import NO_NOISE, Hardware, LayerHardware
 from eventsnn.training.streams import BATCH, DELAY, FIXED, SAMPLE, SPIKE, root_of, stream
 
 __all__ = ["BatchNoise", "HardwareNoise"]
@@ -87,21 +87,21 @@ class BatchNoise:
     Attributes
     ----------
     scales : by layer, what its weights are multiplied with, (n_post,): a neuron whose threshold is further off by a
-        factor fires exactly when one with weights smaller by that factor does. Of layers with noise from sample to
-        sample None.
+        factor fires exactly when one with weights smaller by that factor does. None of layers without such noise, and
+        of those with noise from sample to sample.
     """
 
     def __init__(self, noise: HardwareNoise, seed: np.random.SeedSequence | None, number: int) -> None:
         self._noise, self._seed, self._number = noise, seed, number
-        rng = None if seed is None else stream(seed, BATCH, number)
+        rng = stream(seed, BATCH, number) if seed is not None and noise.has_batches else None
         self._shifts, self.scales = [], []
         for layer, pattern in zip(noise.layers, noise.pattern, strict=True):
             settings, shift = layer.settings.threshold_noise, pattern
             if rng is not None and settings.batch > 0.0:
                 shift = pattern + settings.batch * rng.standard_normal(pattern.size)
             self._shifts.append(shift)
-            from_sample = settings.sample > 0.0 and seed is not None
-            self.scales.append(None if from_sample else layer.theta / np.abs(layer.theta + shift))
+            scaled = settings != NO_NOISE and (settings.sample == 0.0 or seed is None)
+            self.scales.append(layer.theta / np.abs(layer.theta + shift) if scaled else None)
 
     def conditions(self, block: int, n_samples: int) -> list[LayerConditions]:
         """What is drawn for every sample of the block number `block`."""
