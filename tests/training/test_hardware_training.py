@@ -98,6 +98,15 @@ def test_fit_gives_the_same_bits_for_any_threads_and_after_a_resume(data, euler)
     assert not same(whole, trainer(hardware, learn=learn))  # it has learned something
 
 
+def test_hardware_with_nothing_set_changes_no_bit(data):
+    learn = {"weight": 1.0, "delay": 0.5}
+    one, other = trainer(Hardware(), learn=learn), trainer(None, learn=learn)
+    for each in (one, other):
+        each.fit(data.train, data.valid, 2, progress=False)
+    assert same(one, other)
+    assert [m.valid_loss for m in one.history] == [m.valid_loss for m in other.history]
+
+
 def test_evaluate_draws_from_the_noise_seed(data):
     one = trainer(FULL)
     before = one.state_dict()
@@ -113,7 +122,8 @@ def test_evaluate_draws_from_the_noise_seed(data):
 
 
 def test_evaluate_without_noise_is_the_simulation_of_the_hardware_network(data):
-    one = trainer(FULL)
+    one = trainer(FULL, learn={"weight": 1.0, "delay": 2.0})
+    one.fit(data.train, None, 1, progress=False)
     times = one.predict(data.test.spikes, noise_seed=None).outputs
     network = one.hardware_network
     found = simulate(network, data.test.spikes).spikes["output"].first_times()
