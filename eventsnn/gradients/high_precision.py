@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
 
-__all__ = ["GUARD_DIGITS", "crossing_near", "first_spike_times", "flow_factors"]
+__all__ = ["GUARD_DIGITS", "channel_events", "crossing_near", "first_spike_times", "flow_factors"]
 
 # Digits carried beyond those asked for: what cancellation and the accumulated inputs of a few layers can cost.
 GUARD_DIGITS = 15
@@ -90,7 +90,7 @@ def first_spike_times(
         events = [(mp.mpf(time), int(neuron)) for time, neuron in zip(times, neurons, strict=True)]
         layers = []
         for weight, parameters, delay, rows in zip(weights, lif_parameters, delays, channels, strict=True):
-            inputs = events if rows is None else _of_channels(mp, events, *rows)
+            inputs = events if rows is None else channel_events(mp, events, *rows)
             first = _layer(mp, np.asarray(weight, dtype=object), parameters, inputs, delay)
             layers.append(first)
             events = [(time, neuron) for neuron, time in enumerate(first)]
@@ -124,7 +124,7 @@ def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any, delays: 
             raise ValidationError(f"first_spike_times: input neurons must be in 0 ... {n_sources - 1}")
 
 
-def _of_channels(
+def channel_events(
     mp: Any, events: list[tuple[Any, int]], sources: Sequence[int], times: Sequence[Any]
 ) -> list[tuple[Any, int]]:
     """The events of the channels that take those of their source neurons, or spike at a time of their own."""
