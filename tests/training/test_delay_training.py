@@ -13,9 +13,7 @@ from eventsnn import (
     Dense,
     FirstSpikeCrossEntropy,
     LearnedDelay,
-    Network,
-    Population,
-    Projection,
+    Sequential,
     ShiftedDelay,
     SigmoidDelay,
     Spikes,
@@ -26,17 +24,20 @@ from eventsnn import (
 LOSS = FirstSpikeCrossEntropy(xi=0.2)
 
 
-def network(delay=0.5, second=0.0, seed=0):
+def chain(delay=0.5, second=0.0, seed=0):
     rng = np.random.default_rng(seed)
     cell = LIF(tau_mem=2.0, tau_syn=1.0, max_spikes=1)
-    return Network(
-        {"input": 4},
-        {"hidden": Population(cell, 6), "output": Population(cell, 2)},
-        [
-            Projection("input", "hidden", Dense(rng.normal(3.0, 1.5, (4, 6)), delay)),
-            Projection("hidden", "output", Dense(rng.normal(1.5, 0.5, (6, 2)), second)),
-        ],
-    )
+    first, last = rng.normal(3.0, 1.5, (4, 6)), rng.normal(1.5, 0.5, (6, 2))
+    return Sequential([Dense(first, delay), cell, Dense(last, second), cell])
+
+
+def network(*arguments):
+    return chain(*arguments).as_network()
+
+
+#: the same network in closed form and by EventProp, and what its connections are called
+KINDS = {"chain": (chain, "hidden", "output"), "network": (network, "input->hidden", "hidden->output")}
+both_kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 class Data:
@@ -52,58 +53,73 @@ class Data:
 
 
 def trained(net, learn, n_epochs=2, rate=0.05, **settings):
-    own = Trainer(net, LOSS, Adam(rate), seed=1, batch_size=32, learn=learn, **settings)
+    own = Trainer(net, LOSS, Adam(rate), seed=1, learn=learn, **({"batch_size": 32} | settings))
     own.fit(Data(), None, n_epochs, progress=False)
     return own
 
 
 @pytest.mark.parametrize("positivity", [SigmoidDelay(scale=1.5, shift=0.2), ClippedDelay(), ShiftedDelay()], ids=repr)
-def test_delays_keep_their_range_and_their_groups(positivity):
+@both_kinds
+def test_delays_keep_their_range_and_their_groups(kind, positivity):
+    make, first, _ = KINDS[kind]
     learned = LearnedDelay(rate=40.0, positivity=positivity, shared_pre=2, shared_post=3)
-    own = trained(network(np.full((4, 6), 0.5)), {"weight": 1.0, "input->hidden.delay": learned})
-    delay = own.network.parameter("input->hidden.delay")
+    own = trained(make(np.full((4, 6), 0.5)), {"weight": 1.0, f"{first}.delay": learned})
+    delay = own.network.parameter(f"{first}.delay")
     np.testing.assert_array_equal(delay, np.tile(delay[:2, :2], (2, 3)))
     assert np.unique(delay).size > 1
     if isinstance(positivity, SigmoidDelay):
         assert ((delay >= 0.2) & (delay <= 1.7)).all()
     else:
         assert delay.min() == 0.0  # steps of two tau_syn: some went below
-    assert own.state_dict()["weights"]["input->hidden.delay"].shape == (2, 2)
+    assert own.state_dict()["weights"][f"{first}.delay"].shape == (2, 2)
 
 
-def test_delays_alone_learn():
+@both_kinds
+def test_delays_alone_learn(kind):
     """Weights stay: what is gained comes from the delays."""
-    net = network(np.random.default_rng(2).uniform(0.2, 1.0, (4, 6)))
+    make, first, second = KINDS[kind]
+    net = make(np.random.default_rng(2).uniform(0.2, 1.0, (4, 6)))
     own = trained(net, {"delay": LearnedDelay(positivity=SigmoidDelay(scale=2.0))}, n_epochs=15)
     assert own.history[-1].train_loss < 0.8 * own.history[0].train_loss
-    np.testing.assert_array_equal(own.network.parameter("input->hidden.weight"), net.parameter("input->hidden.weight"))
-    assert own.network.parameter("hidden->output.delay") == 0.0  # was given none
+    np.testing.assert_array_equal(own.network.parameter(f"{first}.weight"), net.parameter(f"{first}.weight"))
+    assert own.network.parameter(f"{second}.delay") == 0.0  # was given none
 
 
 @pytest.mark.parametrize("of", ["delay", "raw"])
-def test_a_price_shortens_delays_and_counts_as_loss(of):
-    learned = LearnedDelay(positivity=SigmoidDelay(scale=2.0)) if of == "delay" else LearnedDelay()
-    delay = np.random.default_rng(2).uniform(0.4, 1.0, (4, 1))
-    free, priced = (
-        trained(network(delay), {"delay": learned}, regularizers=prices) for prices in ([], [DelayL2(5.0, of)])
-    )
-    assert (
-        priced.network.parameter("input->hidden.delay").mean()
-        < free.network.parameter("input->hidden.delay").mean() - 0.1
-    )
-    one = Trainer(network(delay), LOSS, Adam(1e-12), seed=1, batch_size=100, learn={"delay": learned})
-    one.fit(Data(), None, 1, progress=False)
-    other = Trainer(network(delay), LOSS, Adam(1e-12), seed=1, batch_size=100, learn={"delay": learned},
-                    regularizers=[DelayL2(5.0, of)])  # fmt: skip
-    other.fit(Data(), None, 1, progress=False)
-    extra = other.history[0].train_loss - one.history[0].train_loss
-    assert extra == pytest.approx(5.0 * (delay**2).mean(), rel=1e-10)
+@both_kinds
+def test_a_price_shortens_delays_and_counts_as_loss(kind, of):
+    make, first, _ = KINDS[kind]
+    learn = {"delay": LearnedDelay(positivity=SigmoidDelay(scale=2.0)) if of == "delay" else LearnedDelay()}
+    delay, price = np.random.default_rng(2).uniform(0.4, 1.0, (4, 1)), DelayL2(5.0, of)
+    free, priced = (trained(make(delay), learn, regularizers=terms) for terms in ([], [price]))
+    means = [own.network.parameter(f"{first}.delay").mean() for own in (free, priced)]
+    assert means[1] < means[0] - 0.1
+    # One batch: its loss is that before the only step.
+    losses = [trained(make(delay), learn, 1, regularizers=terms, batch_size=80).history[0].train_loss
+              for terms in ([], [price])]  # fmt: skip
+    assert losses[1] - losses[0] == pytest.approx(5.0 * (delay**2).mean(), rel=1e-10)
+    values = priced.network.parameter(f"{first}.delay")
+    plain = Trainer(priced.network, LOSS, Adam(0.1), seed=0).evaluate(Data()).loss
+    assert priced.evaluate(Data()).loss == pytest.approx(plain + 5.0 * (values**2).mean(), rel=1e-10)
 
 
-def test_the_same_bits_for_any_number_of_threads_and_after_a_savepoint():
+def test_a_chain_and_its_network_learn_the_same():
+    """Closed form and EventProp: two ways to the same gradient, over a few steps."""
+    delay = np.tile(np.random.default_rng(2).uniform(0.2, 1.0, (2, 6)), (2, 1))
+    learn = {"weight": 1.0, "delay": LearnedDelay(2.0, SigmoidDelay(scale=2.0), shared_pre=2)}
+    one, other = (
+        trained(make(delay), learn, batch_size=20).state_dict()["weights"].values() for make, *_ in KINDS.values()
+    )
+    for own, by_eventprop in zip(one, other, strict=True):
+        # rounding, which the quotient in Adam amplifies where a gradient is small
+        np.testing.assert_allclose(own, by_eventprop, rtol=1e-7, atol=1e-9)
+
+
+@both_kinds
+def test_the_same_bits_for_any_number_of_threads_and_after_a_savepoint(kind):
     learn = {"weight": 1.0, "delay": LearnedDelay(2.0, SigmoidDelay(), shared_pre=2)}
     settings = {"regularizers": [DelayL2(0.1)], "time_noise": 0.1}
-    net, found = network(np.full((4, 1), 0.5)), []
+    net, found = KINDS[kind][0](np.full((4, 1), 0.5)), []
     for n_threads in (1, 2):
         found.append(trained(net, learn, n_threads=n_threads, **settings).state_dict()["weights"])
     half = trained(net, learn, n_epochs=1, **settings)
@@ -114,6 +130,20 @@ def test_the_same_bits_for_any_number_of_threads_and_after_a_savepoint():
     for other in found[1:]:
         for name, array in found[0].items():
             np.testing.assert_array_equal(array, other[name])
+
+
+def test_a_chain_names_what_does_not_fit():
+    for learn, message in [
+        ({"hidden.delay": LearnedDelay()}, "hidden.delay is one number for all synapses"),
+        ({"output.delay": LearnedDelay(positivity=SigmoidDelay(), shared_pre=4)}, "shared_pre is 4"),
+        ({"output.delay": LearnedDelay(positivity=SigmoidDelay(0.4))}, "output.delay: .* cannot give a delay of 0.5"),
+        ({"weight": LearnedDelay()}, r"Trainer.learn\['weight'\]: LearnedDelay is for delays"),
+        ({"hiden.delay": 1.0}, "no parameter 'hiden.delay'; did you mean 'hidden.delay'"),
+    ]:
+        with pytest.raises(ValidationError, match=message):
+            Trainer(chain(0.5, np.full((6, 1), 0.5)), LOSS, Adam(0.01), seed=0, learn=learn)
+    with pytest.raises(ValidationError, match="DelayL2 needs delays that are learned"):
+        Trainer(chain(), LOSS, Adam(0.01), seed=0, regularizers=[DelayL2(1.0)])
 
 
 @pytest.mark.parametrize(
