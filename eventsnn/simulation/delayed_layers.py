@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -137,6 +138,16 @@ class DelayedRunner(LayerRunner):
             self._neurons, weight, delay, self._jitter, self.events, wanted, self._record, self._last, self._peaks
         )
         return self._peaks
+
+    def n_causal(self) -> NDArray[np.int64]:
+        """See `LayerRunner.n_causal`; without conditions."""
+        if not self._neuron_wise:
+            return super().n_causal()
+        found = np.empty(self._last.shape, np.int64)
+        for sample, (start, stop) in enumerate(pairwise(self.events.offsets)):
+            arrivals = self.events.times[start:stop, None] + self._matrix[self.events.neurons[start:stop]]
+            found[sample] = (arrivals <= self._last[sample]).sum(axis=0)
+        return found
 
     def backward(
         self, height: NDArray[np.float64], max_norm: float, d_weight: NDArray[np.floating],

@@ -190,6 +190,10 @@ class LayerRunner:
                 "weights (a diverged training run?) or time constants far too short"
             )
 
+    def n_causal(self) -> NDArray[np.int64]:
+        """How many inputs every spike, or highest peak on record, has seen, shape (n_samples, n_post)."""
+        return np.asarray(self.record.causal_end - self.events.offsets[:-1, None])
+
     @property
     def output(self) -> InputEvents:
         """The output spikes of the last block."""

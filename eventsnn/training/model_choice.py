@@ -125,7 +125,7 @@ def model_of(
     for regularizer in regularizers:
         if isinstance(regularizer, SpikeCountTarget) or not hasattr(regularizer, "value_and_grad"):
             raise ValidationError(
-                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, or of "
-                f"their form, with terms that belong to single samples; got {regularizer!r}"
+                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound, SpikeCountLowerBound or DelayL2, "
+                f"or of their form, with terms that belong to single samples; got {regularizer!r}"
             )
-    return GraphModel(network, loss, t_max, output, learned, regularizers=tuple(regularizers), surrogate=surrogate)
+    return GraphModel(network, loss, t_max, output, learned, regularizers, surrogate)

@@ -68,9 +68,10 @@ class Trainer:
     output : population of a Network that the loss looks at; default: the last one
     learn : what is learned, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by kind
         or by name as in `parameter_names`; default: weights. Of a first-spike chain weight and delay, of a Network also
-        tau_mem and tau_syn. The rate of a delay is in units of the synaptic time constant that it leads to, that of a
-        time constant is relative; `LearnedDelay` says more of a delay. With a clock, of any network: weight, bias,
-        beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and biases given per neuron.
+        tau_mem and tau_syn. A delay is learned in units of the synaptic time constant that it leads to; `LearnedDelay`
+        in place of the number says how it stays positive and who shares it. The rate of a time constant is relative.
+        With a clock, of any network: weight, bias, beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and
+        biases given per neuron.
     regularizers : `DelayL2`; of a Network also `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound`
         on every hidden population; their values count as loss
     surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``
