@@ -19,7 +19,7 @@ from eventsnn.experiments.schema import Config
 if TYPE_CHECKING:
     from eventsnn.training.trainer import Trainer
 
-__all__ = ["RunResult", "Session", "TrainingInterrupted", "write_report"]
+__all__ = ["RunResult", "Session", "TrainingInterrupted", "write_comparison", "write_report"]
 
 _CURVE_SECONDS = 3.0  # the curve is redrawn at most this often ...
 _CURVE_SHARE = 20  # ... and its drawing takes at most this part (one twentieth) of the time
@@ -201,6 +201,26 @@ def write_report(
         t_max=trainer.t_max,
         clock=trainer.clock,
         predictions=trainer.predict(dataset.test.spikes).labels,
+        n_threads=n_threads(config) if threads is None else threads,
+    )
+    return paths
+
+
+def write_comparison(
+    folder: RunFolder, config: Config, dataset: Dataset, untrained: Trainer, trained: Trainer, threads: int | None
+) -> list[Path]:
+    """Draw the pictures of two trainers' networks beside each other into the run's plots/untrained/ folder."""
+    from eventsnn import plotting
+
+    paths: list[Path] = plotting.write_comparison(
+        folder.path,
+        untrained.network,
+        trained.network,
+        dataset,
+        encoding=config.dataset.model_dump(),
+        t_max=trained.t_max,
+        clock=trained.clock,
+        predictions=(untrained.predict(dataset.test.spikes).labels, trained.predict(dataset.test.spikes).labels),
         n_threads=n_threads(config) if threads is None else threads,
     )
     return paths

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from eventsnn.plotting.classification import plot_confusion_matrix
     from eventsnn.plotting.clocked_traces import plot_clocked_traces
     from eventsnn.plotting.history import plot_history
-    from eventsnn.plotting.report import write_report
+    from eventsnn.plotting.report import write_comparison, write_report
+    from eventsnn.plotting.sheet import plot_beside, plot_sheet
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
     from eventsnn.plotting.surrogates import plot_surrogates
     from eventsnn.plotting.traces import plot_traces
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from eventsnn.plotting.yin_yang_plane import yin_yang_first_times
 
 __all__ = [
+    "plot_beside",
     "plot_clocked_traces",
     "plot_confusion_matrix",
     "plot_delay_histograms",
@@ -41,6 +43,7 @@ __all__ = [
     "plot_intervals",
     "plot_raster",
     "plot_receptive_fields",
+    "plot_sheet",
     "plot_sorted_output_times",
     "plot_surrogates",
     "plot_traces",
@@ -49,11 +52,13 @@ __all__ = [
     "plot_yin_yang_hidden_times",
     "plot_yin_yang_map",
     "plot_yin_yang_output_times",
+    "write_comparison",
     "write_report",
     "yin_yang_first_times",
 ]
 
 _HOMES = {
+    "plot_beside": "sheet",
     "plot_clocked_traces": "clocked_traces",
     "plot_confusion_matrix": "classification",
     "plot_delay_histograms": "weights",
@@ -61,6 +66,7 @@ _HOMES = {
     "plot_intervals": "activity",
     "plot_raster": "spikes",
     "plot_receptive_fields": "weights",
+    "plot_sheet": "sheet",
     "plot_sorted_output_times": "spikes",
     "plot_surrogates": "surrogates",
     "plot_traces": "traces",
@@ -69,6 +75,7 @@ _HOMES = {
     "plot_yin_yang_hidden_times": "yin_yang",
     "plot_yin_yang_map": "yin_yang",
     "plot_yin_yang_output_times": "yin_yang",
+    "write_comparison": "report",
     "write_report": "report",
     "yin_yang_first_times": "yin_yang_plane",
 }

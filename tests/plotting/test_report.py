@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
-from eventsnn import Spikes
+from eventsnn import LI, Dense, Sequential, Spikes, decode_first_spike
 from eventsnn.datasets import Dataset, Split, load_xor, load_yin_yang
 from eventsnn.errors import EventSNNError, ValidationError
-from eventsnn.plotting import report, write_report
+from eventsnn.plotting import plot_confusion_matrix, report_pictures, write_comparison, write_report
 from tests.plotting import fake
 
 HISTORY = [{"epoch": k, "train_loss": 1.0 / k, "train_accuracy": 0.5} for k in (1, 2, 3)]
@@ -77,7 +78,7 @@ def test_write_report_goes_on_after_a_failure_and_names_it(tmp_path, xor, monkey
     def broken(*args, **options):
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr(report, "plot_weight_matrices", broken)
+    monkeypatch.setattr(report_pictures, "plot_weight_matrices", broken)
     with pytest.raises(EventSNNError, match=r"1 of 7 .* failed: weight_matrices.png \(RuntimeError: no ink\)") as info:
         write_report(tmp_path, network_for(xor), xor, HISTORY)
     assert isinstance(info.value.__cause__, RuntimeError)
@@ -98,7 +99,7 @@ def test_write_report_simulates_the_test_part_in_blocks(tmp_path, xor, monkeypat
         sizes.append(spikes.n_samples)
         return fake.simulate(network, spikes)
 
-    monkeypatch.setattr(report, "_BLOCK", 8)
+    monkeypatch.setattr(report_pictures, "_BLOCK", 8)
     monkeypatch.setattr("eventsnn.simulation.simulate", spy)
     write_report(tmp_path, network_for(xor), xor, HISTORY)
     assert sizes == [8, 8, 4, 1]  # the last one for raster and traces
@@ -124,3 +125,28 @@ def test_write_report_rejects_an_empty_test_part(tmp_path, xor):
     empty = Dataset("xor", xor.train, xor.valid, xor.test[:0], xor.class_names)
     with pytest.raises(ValidationError, match="dataset: the test part is empty"):
         write_report(tmp_path, network_for(xor), empty, HISTORY)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_write_comparison_puts_both_networks_beside_each_other(tmp_path, xor):
+    untrained, trained = network_for(xor), fake.make_network([xor.n_inputs, 8, xor.n_classes], seed=1)
+    paths = write_comparison(tmp_path, untrained, trained, xor)
+    assert [path.name for path in paths] == COMMON[1:]
+    assert {path.parent for path in paths} == {tmp_path / "plots" / "untrained"}
+    both = imread(tmp_path / "plots" / "untrained" / "confusion_matrix.png")
+    for network, part in ((untrained, slice(None)), (trained, slice(None, None, -1))):
+        classes = decode_first_spike(fake.simulate(network, xor.test.spikes).first_times("output"))
+        plot_confusion_matrix(xor.test.labels, classes, xor.class_names, title="xor", path=tmp_path / "one.png")
+        one = imread(tmp_path / "one.png")[:, part]
+        np.testing.assert_array_equal(both[-one.shape[0] :, part][:, : one.shape[1]], one)
+
+
+def test_write_comparison_rejects_networks_of_different_shape(tmp_path, xor):
+    with pytest.raises(ValidationError, match="write_comparison: needs two networks of one shape"):
+        write_comparison(tmp_path, network_for(xor, 8), network_for(xor, 9), xor)
+
+
+def test_write_comparison_needs_predictions_of_readouts(tmp_path, xor):
+    readout = Sequential([Dense(np.ones((xor.n_inputs, xor.n_classes))), LI(20e-3, 5e-3)])
+    with pytest.raises(ValidationError, match=r"write_comparison.predictions: needed, the outputs"):
+        write_comparison(tmp_path, readout, readout, xor, predictions=([0] * 20, None))
