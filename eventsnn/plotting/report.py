@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,23 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.report_pictures import Draw, Pictures, TestedData, output_of
-from eventsnn.plotting.sheet import plot_beside, share_scales
+from eventsnn.plotting.sheet import plot_beside, plot_sheet, share_scales
 from eventsnn.plotting.style import check_index, graph_of
 
 if TYPE_CHECKING:
     from eventsnn.clock import Clock
     from eventsnn.graph import Network
+    from eventsnn.training.monitor import ParameterMonitor
 
 __all__ = ["write_comparison", "write_report"]
+
+#: what the summary shows, in the order of the report
+_ON_SHEET = (
+    "curve", "learned_spike", "confusion_matrix", "sorted_output_times", "spike_time_histograms", "yin_yang_map",
+    "yin_yang_output_times", "raster", "traces", "weight_histograms", "delay_histograms", "receptive_fields",
+    "parameters",
+)  # fmt: skip
+_LONGEST_LINE = 200
 
 
 def write_report(
@@ -35,6 +44,8 @@ def write_report(
     t_max: float = math.inf,
     clock: Clock | None = None,
     predictions: ArrayLike | None = None,
+    monitor: ParameterMonitor | None = None,
+    target_time: float | None = None,
     n_threads: int = 1,
 ) -> list[Path]:
     """Draw every picture that applies into ``folder/plots/`` as PNG.
@@ -61,15 +72,24 @@ def write_report(
     predictions : array_like, shape (n_test,), optional
         Class found for each test sample; by default the output that fires first. Needed for readouts, whose outputs
         do not fire, and with a clock.
+    monitor : ParameterMonitor, optional
+        The parameters over the epochs, for their picture.
+    target_time : float, optional
+        The spike time that the right output was to learn, in the unit of the spike times; drawn where there is one
+        output neuron.
     n_threads : int
         Threads of the simulations.
 
     Returns
     -------
     list of Path
-        The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
-        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire, no clock), raster,
-        traces; for the data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+        The pictures, in the order drawn: curve, learned_spike (one output neuron, all parameters recorded),
+        confusion_matrix; of outputs that fire, without a clock, sorted_output_times, spike_time_histograms,
+        time_differences; for the data set "yin_yang" yin_yang_map, yin_yang_output_times, yin_yang_time_differences
+        and yin_yang_<name>_times of every hidden population; raster, traces; euler (chains whose outputs fire);
+        weight_histograms, weight_matrices, delay_histograms and delay_matrices (of what has delays), receptive_fields
+        (inputs that form a square of at least 8 x 8), parameters (more than one epoch recorded); and summary, a sheet
+        of most of them.
 
     Raises
     ------
@@ -80,8 +100,25 @@ def write_report(
     """
     where = "write_report"
     classes = _checked(where, network, dataset, sample, clock, predictions)
-    report = Pictures(network, dataset, history, encoding, sample, t_max, clock, classes, n_threads)
-    return _write(where, Path(folder) / "plots", report.pictures())
+    report = Pictures(
+        network, dataset, history, encoding, sample, t_max, clock, classes, n_threads, monitor, target_time
+    )  # fmt: skip
+    return _write(where, Path(folder) / "plots", report.pictures(), lambda: _facts(report))
+
+
+def _facts(report: Pictures) -> list[str]:
+    """What the summary says above its pictures."""
+    n_right = int(np.count_nonzero(report.classes == report.dataset.test.labels))
+    n_test = len(report.dataset.test)
+    result = f"test accuracy {100 * n_right / n_test:.2f} % ({n_right} of {n_test})"
+    entries = [entry if isinstance(entry, Mapping) else vars(entry) for entry in report.history]
+    if entries:
+        result += f" after {entries[-1]['epoch']} epochs"
+        seconds = [entry.get("seconds") for entry in entries]
+        if all(isinstance(value, (int, float)) for value in seconds):
+            result += f", {sum(seconds):.3g} s of training"  # type: ignore[arg-type]
+    shape = " ".join(repr(report.network).split())
+    return [result, shape if len(shape) <= _LONGEST_LINE else f"{shape[:_LONGEST_LINE]} ..."]
 
 
 def write_comparison(
@@ -163,19 +200,31 @@ def _checked(
     return None if predictions is None else np.asarray(predictions)
 
 
-def _write(where: str, folder: Path, pictures: Sequence[tuple[str, Draw]]) -> list[Path]:
-    """Draw all that can be drawn, then report what could not."""
+def _write(
+    where: str, folder: Path, pictures: Sequence[tuple[str, Draw]], facts: Callable[[], list[str]] | None = None
+) -> list[Path]:
+    """Draw all that can be drawn, then report what could not; with `facts` a summary of what is on the sheet."""
     written, failed = [], []
+    shown: list[Figure] = []
     first_error: Exception | None = None
+    if facts is not None:
+        heading = facts
+
+        def summary(path: Path | None) -> Figure:
+            return plot_sheet(shown, folder.parent.name, heading(), path=path)
+
+        pictures = [*pictures, ("summary", summary)]
     for name, draw in pictures:
         path = folder / f"{name}.png"
         try:
-            draw(path)
+            figure = draw(path)
         except Exception as error:
             failed.append(f"{path.name} ({type(error).__name__}: {error})")
             first_error = first_error or error
         else:
             written.append(path)
+            if name in _ON_SHEET:
+                shown.append(figure)
     if failed:
         raise EventSNNError(
             f"{where}: {len(failed)} of {len(failed) + len(written)} pictures failed: {'; '.join(failed)}"
