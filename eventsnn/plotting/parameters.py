@@ -13,6 +13,7 @@ from eventsnn.errors import ValidationError
 from eventsnn.plotting.style import (
     BLUE,
     DARK,
+    ORANGE,
     SMALL_SIZE,
     TimeUnit,
     finish,
@@ -83,7 +84,7 @@ def plot_parameters(
     if not all(course.is_complete for course in courses.values()):
         labels = ("all", "5 .. 95 %", "25 .. 75 %")
         handles += [Patch(color=BLUE, alpha=a, label=text) for a, text in zip(_BANDS, labels, strict=True)]
-        handles.append(Line2D([], [], color=BLUE, linewidth=1.5, label="median"))
+        handles.append(Line2D([], [], color=ORANGE, linewidth=1.5, label="median"))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=SMALL_SIZE, frameon=False)
     return finish(figure, path)
 
@@ -101,7 +102,7 @@ def _draw(ax: Axes, monitor: ParameterMonitor, name: str, course: ParameterCours
             ax.fill_between(
                 epochs, quantiles[:, band], quantiles[:, -1 - band], color=BLUE, alpha=opacity, linewidth=0
             )  # fmt: skip
-        ax.plot(epochs, quantiles[:, 3], color=BLUE, linewidth=1.5)
+        ax.plot(epochs, quantiles[:, 3], color=ORANGE, linewidth=1.5)
     marker = "o" if epochs.size == 1 else ""
     width = 1.2 if course.is_complete else 0.6
     ax.plot(epochs, values, color=DARK, linewidth=width, marker=marker, markersize=3)

@@ -161,7 +161,7 @@ def _rows(sizes: Sequence[tuple[float, float]]) -> list[tuple[int, float]]:
             cost = sum(math.log(height / h / _WANTED_DPI) ** 2 for _, h in row)
             # What a row leaves empty counts a little, or every picture would have a row of its own.
             empty = 1 - sum(w / h for w, h in row) * height / room
-            choices.append((best[start][0] + cost + empty, [*best[start][1], (len(row), height)]))
+            choices.append((best[start][0] + cost + 0.3 * empty, [*best[start][1], (len(row), height)]))
         best.append(min(choices, key=lambda choice: choice[0]))
     return best[-1][1]
 
