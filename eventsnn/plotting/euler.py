@@ -285,7 +285,6 @@ def _voltages(
     if most is not None and own.size >= most:
         times = times[times <= own[most - 1]]
     v = np.asarray(result.v(layer.name, times, sample, [neuron]))[:, 0]
-    ax.plot(unit(times), v, color=BLUE, linewidth=1.6, label="exact")
     curves = [("exact", own, times, v, BLUE)]
     for (label, (dt, layers)), color in zip(grids.items(), _COLORS, strict=False):
         grid = layers[layer.name]

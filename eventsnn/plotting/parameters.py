@@ -69,7 +69,7 @@ def plot_parameters(
         figure = new_figure(5.6, 3.4, title)
         note(figure.subplots(), "no parameter changed")
         return finish(figure, path)
-    n_columns = min(len(courses), 2 if len(courses) <= 6 else 3)
+    n_columns = min(len(courses), 2 if len(courses) <= 4 else 3)
     n_rows = -(-len(courses) // n_columns)
     figure = new_figure(max(5.6, 4.4 * n_columns), 2.5 * n_rows + 0.8, title)
     axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True).ravel()

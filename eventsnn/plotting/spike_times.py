@@ -242,7 +242,8 @@ def _leads(ax: Axes, unit: TimeUnit, lead: NDArray[np.float64], right: NDArray[n
     ax.axvline(0.0, color=DARK, linewidth=0.8)
     style_axes(ax, x=unit.label("earliest wrong output - right output"), y="samples", grid=True)
     ax.set_xlim(edges[0] - 6 * width, edges[-1] + 6 * width)
-    ax.set_yscale("log")
+    if ax.dataLim.y1 > 0:  # a logarithmic axis wants something to show
+        ax.set_yscale("log")
     ax.set_ylim(0.7, 4 * max(ax.dataLim.y1, 10))  # room for the counts above the bars
     ax.yaxis.set_major_formatter("{x:,.0f}")
     if n_silent:

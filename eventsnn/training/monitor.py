@@ -60,7 +60,7 @@ class ParameterMonitor:
     >>> trainer = Trainer(network, FirstSpikeCrossEntropy(), Adam(1e-2), seed=0)
     >>> monitor = ParameterMonitor()
     >>> monitor.record(0, trainer.network)
-    >>> trainer.fit(data.train, None, 3, progress=False, on_epoch=monitor)
+    >>> history = trainer.fit(data.train, None, 3, progress=False, on_epoch=monitor)
     >>> monitor.epochs.tolist()
     [0, 1, 2, 3]
     >>> monitor.course("output.weight").quantiles.shape
