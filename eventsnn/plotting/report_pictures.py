@@ -314,7 +314,8 @@ class Pictures:
     def parameters(self, path: Path | None) -> Figure:
         """Over the epochs."""
         assert self.monitor is not None
-        tau_syn = self.tau_syn if isinstance(self.network, Sequential) else None
+        in_tau_syn = isinstance(self.network, Sequential) and self.clock is None
+        tau_syn = self.tau_syn if in_tau_syn else None
         return plot_parameters(
             self.monitor, tau_syn, title=f"{self.dataset.name}: parameters over the epochs", path=path
         )
