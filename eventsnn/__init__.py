@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
     from eventsnn.training.membrane_losses import MembraneCrossEntropy
+    from eventsnn.training.monitor import ParameterMonitor
     from eventsnn.training.optimizers import SGD, Adam
     from eventsnn.training.regularizers import SilentHinge, WeightBumping
     from eventsnn.training.schedules import Constant, CosineDecay, ExponentialDecay, MultiStepDecay, StepDecay
@@ -127,6 +128,7 @@ __all__ = [
     "MultiGaussian",
     "MultiStepDecay",
     "Network",
+    "ParameterMonitor",
     "Population",
     "Projection",
     "ReLUDerivative",
@@ -222,6 +224,7 @@ _LAZY = {
     "eventsnn.training.losses": ("FirstSpikeCrossEntropy", "FirstSpikeMSE", "ShiftInvariantMSE"),
     "eventsnn.training.margin_penalty": ("MarginPenalty",),
     "eventsnn.training.membrane_losses": ("MembraneCrossEntropy",),
+    "eventsnn.training.monitor": ("ParameterMonitor",),
     "eventsnn.training.optimizers": ("SGD", "Adam"),
     "eventsnn.training.regularizers": ("SilentHinge", "WeightBumping"),
     "eventsnn.training.schedules": ("Constant", "CosineDecay", "ExponentialDecay", "MultiStepDecay", "StepDecay"),

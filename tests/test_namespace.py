@@ -52,6 +52,7 @@ PUBLIC = [
     "MultiGaussian",
     "MultiStepDecay",
     "Network",
+    "ParameterMonitor",
     "Population",
     "Projection",
     "ReLUDerivative",

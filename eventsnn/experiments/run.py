@@ -13,7 +13,7 @@ from eventsnn.experiments.build import build_dataset, build_network, build_train
 from eventsnn.experiments.config import load_config, with_overrides
 from eventsnn.experiments.run_folder import RunFolder
 from eventsnn.experiments.schema import Config
-from eventsnn.experiments.session import RunResult, Session, TrainingInterrupted, write_report
+from eventsnn.experiments.session import RunResult, Session, TrainingInterrupted, recorded_until, write_report
 from eventsnn.training.checkpoint import clean_up
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def continue_run(
             )
         dataset, trainer = _build(config, threads)
         _load(trainer, state, folder, start)
-        session = Session(folder, config, dataset, trainer, progress, plots)
+        session = Session(folder, config, dataset, trainer, progress, plots, state.get("monitor"))
         session.saved_epoch = start
         session.say(f"continuing after epoch {start} of {config.training.epochs}")
         session.note_versions()
@@ -183,7 +183,7 @@ def evaluate(
     folder, epoch, config, dataset, trainer = _reopen(run, epoch, threads)
     if progress:
         print(f"drawing the pictures of {folder.path}, epoch {epoch}", flush=True)
-    written = write_report(folder, config, dataset, trainer, threads)
+    written = write_report(folder, config, dataset, trainer, threads, recorded_until(folder, epoch))
     if progress:
         print("\n".join(str(path) for path in written))
     return written

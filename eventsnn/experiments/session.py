@@ -10,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from eventsnn.datasets import Dataset
 from eventsnn.errors import CheckpointError, EventSNNError
 from eventsnn.experiments.build_shared import n_threads
 from eventsnn.experiments.run_folder import RunFolder, versions
 from eventsnn.experiments.schema import Config
+from eventsnn.network import Sequential
+from eventsnn.training.monitor import ParameterMonitor
 
 if TYPE_CHECKING:
     from eventsnn.training.trainer import Trainer
 
-__all__ = ["RunResult", "Session", "TrainingInterrupted", "write_report"]
+__all__ = ["RunResult", "Session", "TrainingInterrupted", "write_comparison", "write_report"]
 
 _CURVE_SECONDS = 3.0  # the curve is redrawn at most this often ...
 _CURVE_SHARE = 20  # ... and its drawing takes at most this part (one twentieth) of the time
@@ -60,12 +64,16 @@ class Session:
     """One process that trains in one run folder."""
 
     def __init__(
-        self, run: RunFolder, config: Config, dataset: Dataset, trainer: Trainer, progress: bool, plots: bool
-    ) -> None:
+        self, run: RunFolder, config: Config, dataset: Dataset, trainer: Trainer, progress: bool, plots: bool,
+        monitored: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.run, self.config, self.dataset, self.trainer = run, config, dataset, trainer
         self.progress, self.plots = progress, plots
         self.saved_epoch = -1
         self.test: Any = None
+        self.monitor = ParameterMonitor()
+        if monitored is not None:
+            self.monitor.load_state_dict(monitored)
         self.keep()
         self.next_curve = time.monotonic() + _CURVE_SECONDS
 
@@ -127,13 +135,16 @@ class Session:
 
     def save(self) -> None:
         """Savepoint first, then metrics.json: a kill between them leaves no epoch in metrics.json that is lost."""
-        self.run.write_state(self.last.epoch, self.last.state)
+        epoch = self.last.epoch
+        self.run.write_state(epoch, self.last.state | {"monitor": self.monitor.state_dict(epoch)})
         self.saved_epoch = self.last.epoch
         self.write_metrics()
 
     def keep(self) -> None:
         """Copy the state after an epoch: whatever moment Ctrl-C comes at, this is what can be saved."""
-        self.last = _Finished(self.trainer.epoch, self.trainer.state_dict(), history_of(self.trainer))
+        epoch = self.trainer.epoch
+        self.monitor.record(epoch, self.trainer.network)
+        self.last = _Finished(epoch, self.trainer.state_dict(), history_of(self.trainer))
 
     def write_metrics(self) -> None:
         """metrics.json, from the history up to the last finished epoch."""
@@ -179,7 +190,7 @@ class Session:
         if not self.plots:
             return
         try:
-            written = write_report(self.run, self.config, self.dataset, self.trainer, None)
+            written = write_report(self.run, self.config, self.dataset, self.trainer, None, self.monitor)
         except EventSNNError as error:
             self.say(f"note: {error}")
         else:
@@ -187,8 +198,9 @@ class Session:
 
 
 def write_report(
-    folder: RunFolder, config: Config, dataset: Dataset, trainer: Trainer, threads: int | None
-) -> list[Path]:
+    folder: RunFolder, config: Config, dataset: Dataset, trainer: Trainer, threads: int | None,
+    monitor: ParameterMonitor | None = None,
+) -> list[Path]:  # fmt: skip
     """Draw all pictures of a trainer's network into the run's plots/ folder."""
     from eventsnn import plotting
 
@@ -201,9 +213,49 @@ def write_report(
         t_max=trainer.t_max,
         clock=trainer.clock,
         predictions=trainer.predict(dataset.test.spikes).labels,
+        monitor=monitor,
+        target_time=_target_time(trainer),
         n_threads=n_threads(config) if threads is None else threads,
     )
     return paths
+
+
+def _target_time(trainer: Trainer) -> float | None:
+    """When the right output is to fire, if the loss says so."""
+    t_correct = getattr(trainer.loss, "t_correct", None)
+    if t_correct is None or not isinstance(trainer.network, Sequential):
+        return None
+    return float(t_correct * np.min(trainer.network.layers[-1].neuron.tau_syn))
+
+
+def write_comparison(
+    folder: RunFolder, config: Config, dataset: Dataset, untrained: Trainer, trained: Trainer, threads: int | None
+) -> list[Path]:
+    """Draw the pictures of two trainers' networks beside each other into the run's plots/untrained/ folder."""
+    from eventsnn import plotting
+
+    paths: list[Path] = plotting.write_comparison(
+        folder.path,
+        untrained.network,
+        trained.network,
+        dataset,
+        encoding=config.dataset.model_dump(),
+        t_max=trained.t_max,
+        clock=trained.clock,
+        predictions=(untrained.predict(dataset.test.spikes).labels, trained.predict(dataset.test.spikes).labels),
+        n_threads=n_threads(config) if threads is None else threads,
+    )
+    return paths
+
+
+def recorded_until(folder: RunFolder, epoch: int) -> ParameterMonitor | None:
+    """The course of the parameters up to a savepoint; None for one that an older version wrote."""
+    state = folder.read_state(epoch)[1].get("monitor")
+    if state is None:
+        return None
+    monitor = ParameterMonitor()
+    monitor.load_state_dict(state)
+    return monitor
 
 
 def history_of(trainer: Trainer) -> list[dict[str, Any]]:

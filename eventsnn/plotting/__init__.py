@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from eventsnn.plotting.activity import plot_intervals
     from eventsnn.plotting.classification import plot_confusion_matrix
     from eventsnn.plotting.clocked_traces import plot_clocked_traces
+    from eventsnn.plotting.delays import plot_delay_histograms, plot_delay_matrices
+    from eventsnn.plotting.euler import plot_euler_comparison
     from eventsnn.plotting.history import plot_history
-    from eventsnn.plotting.report import write_report
+    from eventsnn.plotting.learned_spike import plot_learned_spike
+    from eventsnn.plotting.parameters import plot_parameters
+    from eventsnn.plotting.report import write_comparison, write_report
+    from eventsnn.plotting.sheet import plot_beside, plot_sheet
+    from eventsnn.plotting.spike_times import plot_spike_time_histograms, plot_time_differences
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
     from eventsnn.plotting.surrogates import plot_surrogates
     from eventsnn.plotting.traces import plot_traces
     from eventsnn.plotting.weights import (
-        plot_delay_histograms,
         plot_receptive_fields,
         plot_weight_histograms,
         plot_weight_matrices,
@@ -30,45 +35,66 @@ if TYPE_CHECKING:
         plot_yin_yang_hidden_times,
         plot_yin_yang_map,
         plot_yin_yang_output_times,
+        plot_yin_yang_time_differences,
     )
     from eventsnn.plotting.yin_yang_plane import yin_yang_first_times
 
 __all__ = [
+    "plot_beside",
     "plot_clocked_traces",
     "plot_confusion_matrix",
     "plot_delay_histograms",
+    "plot_delay_matrices",
+    "plot_euler_comparison",
     "plot_history",
     "plot_intervals",
+    "plot_learned_spike",
+    "plot_parameters",
     "plot_raster",
     "plot_receptive_fields",
+    "plot_sheet",
     "plot_sorted_output_times",
+    "plot_spike_time_histograms",
     "plot_surrogates",
+    "plot_time_differences",
     "plot_traces",
     "plot_weight_histograms",
     "plot_weight_matrices",
     "plot_yin_yang_hidden_times",
     "plot_yin_yang_map",
     "plot_yin_yang_output_times",
+    "plot_yin_yang_time_differences",
+    "write_comparison",
     "write_report",
     "yin_yang_first_times",
 ]
 
 _HOMES = {
+    "plot_beside": "sheet",
     "plot_clocked_traces": "clocked_traces",
     "plot_confusion_matrix": "classification",
-    "plot_delay_histograms": "weights",
+    "plot_delay_histograms": "delays",
+    "plot_delay_matrices": "delays",
+    "plot_learned_spike": "learned_spike",
+    "plot_euler_comparison": "euler",
     "plot_history": "history",
     "plot_intervals": "activity",
+    "plot_parameters": "parameters",
     "plot_raster": "spikes",
     "plot_receptive_fields": "weights",
+    "plot_sheet": "sheet",
     "plot_sorted_output_times": "spikes",
+    "plot_spike_time_histograms": "spike_times",
     "plot_surrogates": "surrogates",
+    "plot_time_differences": "spike_times",
     "plot_traces": "traces",
     "plot_weight_histograms": "weights",
     "plot_weight_matrices": "weights",
     "plot_yin_yang_hidden_times": "yin_yang",
     "plot_yin_yang_map": "yin_yang",
     "plot_yin_yang_output_times": "yin_yang",
+    "plot_yin_yang_time_differences": "yin_yang",
+    "write_comparison": "report",
     "write_report": "report",
     "yin_yang_first_times": "yin_yang_plane",
 }

@@ -1,74 +1,42 @@
-"""All pictures of a trained network that apply, written into a run folder."""
+"""All pictures that apply to a trained network, written into a run folder, and each beside the untrained one's."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from eventsnn._validation import number
-from eventsnn.decoding import decode_first_spike
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.network import Sequential
-from eventsnn.plotting.classification import plot_confusion_matrix
-from eventsnn.plotting.clocked_traces import plot_clocked_traces
-from eventsnn.plotting.history import plot_history
-from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
+from eventsnn.plotting.report_pictures import Draw, Pictures, TestedData, output_of
+from eventsnn.plotting.sheet import plot_beside, plot_sheet, share_scales
 from eventsnn.plotting.style import check_index, graph_of
-from eventsnn.plotting.traces import plot_traces
-from eventsnn.plotting.weights import (
-    plot_delay_histograms,
-    plot_receptive_fields,
-    plot_weight_histograms,
-    plot_weight_matrices,
-)
-from eventsnn.plotting.yin_yang import plot_yin_yang_hidden_times, plot_yin_yang_map, plot_yin_yang_output_times
-from eventsnn.plotting.yin_yang_plane import FirstTimes, yin_yang_first_times
 
 if TYPE_CHECKING:
     from eventsnn.clock import Clock
-    from eventsnn.currents import Currents
-    from eventsnn.graph import Network, Population
-    from eventsnn.spikes import Spikes
+    from eventsnn.graph import Network
+    from eventsnn.training.monitor import ParameterMonitor
 
-__all__ = ["write_report"]
+__all__ = ["write_comparison", "write_report"]
 
-_BLOCK = 1000  # test samples simulated at a time: bounds the memory for hidden spikes
-_MIN_PIXELS = 64  # inputs from which a square input is taken for an image
-
-
-class _LabelledSpikes(Protocol):
-    """What is used of a `datasets.Split`."""
-
-    @property
-    def spikes(self) -> Spikes | Currents: ...
-    @property
-    def labels(self) -> NDArray[np.int64]: ...
-    @property
-    def values(self) -> NDArray[np.floating] | None: ...
-    def __len__(self) -> int: ...
-
-
-class _TestedData(Protocol):
-    """What is used of a `datasets.Dataset`; importing that would turn the arrow round."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def class_names(self) -> tuple[str, ...]: ...
-    @property
-    def test(self) -> _LabelledSpikes: ...
+#: what the summary shows, in the order of the report
+_ON_SHEET = (
+    "curve", "learned_spike", "confusion_matrix", "sorted_output_times", "spike_time_histograms", "yin_yang_map",
+    "yin_yang_output_times", "raster", "traces", "weight_histograms", "delay_histograms", "receptive_fields",
+    "parameters",
+)  # fmt: skip
+_LONGEST_LINE = 200
 
 
 def write_report(
     folder: Path,
     network: Sequential | Network,
-    dataset: _TestedData,
+    dataset: TestedData,
     history: Sequence[Mapping[str, Any] | Any],
     *,
     encoding: Mapping[str, Any] | None = None,
@@ -76,6 +44,8 @@ def write_report(
     t_max: float = math.inf,
     clock: Clock | None = None,
     predictions: ArrayLike | None = None,
+    monitor: ParameterMonitor | None = None,
+    target_time: float | None = None,
     n_threads: int = 1,
 ) -> list[Path]:
     """Draw every picture that applies into ``folder/plots/`` as PNG.
@@ -102,15 +72,24 @@ def write_report(
     predictions : array_like, shape (n_test,), optional
         Class found for each test sample; by default the output that fires first. Needed for readouts, whose outputs
         do not fire, and with a clock.
+    monitor : ParameterMonitor, optional
+        The parameters over the epochs, for their picture.
+    target_time : float, optional
+        The spike time that the right output was to learn, in the unit of the spike times; drawn where there is one
+        output neuron.
     n_threads : int
         Threads of the simulations.
 
     Returns
     -------
     list of Path
-        The pictures, in the order drawn: curve, confusion_matrix, weight_histograms, weight_matrices, receptive_fields
-        (inputs that form a square of at least 8 x 8), sorted_output_times (outputs that fire, no clock), raster,
-        traces; for the data set "yin_yang" also yin_yang_map, yin_yang_output_times, yin_yang_hidden_times.
+        The pictures, in the order drawn: curve, learned_spike (one output neuron, all parameters recorded),
+        confusion_matrix; of outputs that fire, without a clock, sorted_output_times, spike_time_histograms,
+        time_differences; for the data set "yin_yang" yin_yang_map, yin_yang_output_times, yin_yang_time_differences
+        and yin_yang_<name>_times of every hidden population; raster, traces; euler (chains whose outputs fire);
+        weight_histograms, weight_matrices, delay_histograms and delay_matrices (of what has delays), receptive_fields
+        (inputs that form a square of at least 8 x 8), parameters (more than one epoch recorded); and summary, a sheet
+        of most of them.
 
     Raises
     ------
@@ -119,183 +98,136 @@ def write_report(
     EventSNNError
         Some pictures failed: all others are written, and the message names each failure.
     """
+    where = "write_report"
+    classes = _checked(where, network, dataset, sample, clock, predictions)
+    report = Pictures(
+        network, dataset, history, encoding, sample, t_max, clock, classes, n_threads, monitor, target_time
+    )  # fmt: skip
+    return _write(where, Path(folder) / "plots", report.pictures(), lambda: _facts(report))
+
+
+def _facts(report: Pictures) -> list[str]:
+    """What the summary says above its pictures."""
+    n_right = int(np.count_nonzero(report.classes == report.dataset.test.labels))
+    n_test = len(report.dataset.test)
+    result = f"test accuracy {100 * n_right / n_test:.2f} % ({n_right} of {n_test})"
+    entries = [entry if isinstance(entry, Mapping) else vars(entry) for entry in report.history]
+    if entries:
+        result += f" after {entries[-1]['epoch']} epochs"
+        seconds = [entry.get("seconds") for entry in entries]
+        if all(isinstance(value, (int, float)) for value in seconds):
+            result += f", {sum(seconds):.3g} s of training"  # type: ignore[arg-type]
+    shape = " ".join(repr(report.network).split())
+    return [result, shape if len(shape) <= _LONGEST_LINE else f"{shape[:_LONGEST_LINE]} ..."]
+
+
+def write_comparison(
+    folder: Path,
+    untrained: Sequential | Network,
+    trained: Sequential | Network,
+    dataset: TestedData,
+    *,
+    encoding: Mapping[str, Any] | None = None,
+    sample: int = 0,
+    t_max: float = math.inf,
+    clock: Clock | None = None,
+    predictions: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    n_threads: int = 1,
+) -> list[Path]:
+    """Draw the pictures of two networks of the same shape beside each other, into ``folder/plots/untrained/`` as PNG.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    untrained, trained : Sequential or Network
+        To the left and to the right.
+    dataset, encoding, sample, t_max, clock, n_threads
+        As for `write_report`.
+    predictions : (array_like or None, array_like or None)
+        As for `write_report`, of both networks.
+
+    Returns
+    -------
+    list of Path
+        The pictures of `write_report` but for those of the course of training, with axes and colour scales wide enough
+        for both networks.
+
+    Raises
+    ------
+    ValidationError
+        As `write_report`, or networks of different shape.
+    EventSNNError
+        Some pictures failed: all others are written, and the message names each failure.
+    """
+    where = "write_comparison"
+    one, other = graph_of(untrained), graph_of(trained)
+    if (one.sizes, one.projection_names) != (other.sizes, other.projection_names):
+        raise ValidationError(f"{where}: needs two networks of one shape, got {untrained!r} and {trained!r}")
+    sides = []
+    for network, own in zip((untrained, trained), predictions, strict=True):
+        classes = _checked(where, network, dataset, sample, clock, own)
+        sides.append(Pictures(network, dataset, [], encoding, sample, t_max, clock, classes, n_threads))
+    before, after = sides
+    before.beside, after.beside = after, before
+    left_of = dict(before.pictures())
+
+    def beside(left: Draw, right: Draw) -> Draw:
+        def draw(path: Path | None) -> Figure:
+            pair = left(None), right(None)
+            share_scales(*pair)
+            return plot_beside(*pair, path=path)
+
+        return draw
+
+    # A network whose delays are all 0 has no pictures of them; the other one may have.
+    pairs = [(name, beside(left_of[name], draw)) for name, draw in after.pictures() if name in left_of]
+    return _write(where, Path(folder) / "plots" / "untrained", pairs)
+
+
+def _checked(
+    where: str, network: Sequential | Network, dataset: TestedData, sample: int, clock: Clock | None,
+    predictions: ArrayLike | None,
+) -> NDArray[np.int64] | None:  # fmt: skip
+    """The predictions as an array, once everything fits."""
     if len(dataset.test) == 0:
-        raise ValidationError("write_report.dataset: the test part is empty")
-    check_index("write_report.sample", sample, len(dataset.test), "n_test")
-    if predictions is None and not _output_of(network)[1].can_spike:
-        raise ValidationError("write_report.predictions: needed, the outputs of this network do not fire")
+        raise ValidationError(f"{where}.dataset: the test part is empty")
+    check_index(f"{where}.sample", sample, len(dataset.test), "n_test")
+    if predictions is None and not output_of(network)[1].can_spike:
+        raise ValidationError(f"{where}.predictions: needed, the outputs of this network do not fire")
     if predictions is None and clock is not None:
-        raise ValidationError("write_report.predictions: needed with a clock, Trainer.predict gives them")
-    labels = None if predictions is None else np.asarray(predictions)
-    report = _Report(network, dataset, history, encoding, sample, t_max, clock, labels, n_threads)
+        raise ValidationError(f"{where}.predictions: needed with a clock, Trainer.predict gives them")
+    return None if predictions is None else np.asarray(predictions)
+
+
+def _write(
+    where: str, folder: Path, pictures: Sequence[tuple[str, Draw]], facts: Callable[[], list[str]] | None = None
+) -> list[Path]:
+    """Draw all that can be drawn, then report what could not; with `facts` a summary of what is on the sheet."""
     written, failed = [], []
+    shown: list[Figure] = []
     first_error: Exception | None = None
-    for name, draw in report.pictures():
-        path = Path(folder) / "plots" / f"{name}.png"
+    if facts is not None:
+        heading = facts
+
+        def summary(path: Path | None) -> Figure:
+            return plot_sheet(shown, folder.parent.name, heading(), path=path)
+
+        pictures = [*pictures, ("summary", summary)]
+    for name, draw in pictures:
+        path = folder / f"{name}.png"
         try:
-            draw(path)
+            figure = draw(path)
         except Exception as error:
             failed.append(f"{path.name} ({type(error).__name__}: {error})")
             first_error = first_error or error
         else:
             written.append(path)
+            if name in _ON_SHEET:
+                figure.set_layout_engine("none")  # it was laid out when it was written; that takes half of the time
+                shown.append(figure)
     if failed:
         raise EventSNNError(
-            f"write_report: {len(failed)} of {len(failed) + len(written)} pictures failed: {'; '.join(failed)}"
+            f"{where}: {len(failed)} of {len(failed) + len(written)} pictures failed: {'; '.join(failed)}"
         ) from first_error
     return written
-
-
-class _Report:
-    """What the pictures share; simulations run when first needed."""
-
-    def __init__(
-        self, network: Sequential | Network, dataset: _TestedData, history: Sequence[Any],
-        encoding: Mapping[str, Any] | None, sample: int, t_max: float, clock: Clock | None,
-        predictions: NDArray[np.int64] | None, n_threads: int,
-    ) -> None:  # fmt: skip
-        self.t_max, self.clock, self.predictions = t_max, clock, predictions
-        self.network, self.dataset, self.history = network, dataset, history
-        self.sample, self.n_threads = sample, n_threads
-        self.plane: FirstTimes | None = None
-        is_yin_yang = dataset.name == "yin_yang" and clock is None and self.fires
-        if is_yin_yang and encoding is not None and isinstance(network, Sequential):
-            self.plane = _plane(network, encoding, n_threads)
-
-    def pictures(self) -> list[tuple[str, Callable[[Path], Any]]]:
-        """Stable names and what draws them, cheap ones first."""
-        network, name = self.network, self.dataset.name
-        pictures: list[tuple[str, Callable[[Path], Any]]] = []
-        if len(self.history) > 0:
-            pictures.append(("curve", lambda path: plot_history(self.history, title=name, path=path)))
-        pictures += [
-            ("confusion_matrix", self.confusion_matrix),
-            ("weight_histograms", lambda path: plot_weight_histograms(network, title=name, path=path)),
-            ("weight_matrices", lambda path: plot_weight_matrices(network, title=name, path=path)),
-        ]
-        if any(projection.connection.has_delay for projection in graph_of(network).projections):
-            pictures.append(("delay_histograms", lambda path: plot_delay_histograms(network, title=name, path=path)))
-        if isinstance(network, Sequential) and _is_image(network.n_inputs):
-            pictures.append(("receptive_fields", lambda path: plot_receptive_fields(network, title=name, path=path)))
-        if self.fires and self.clock is None:
-            pictures.append(("sorted_output_times", self.sorted_output_times))
-        pictures += [("raster", self.raster), ("traces", self.traces)]
-        if self.plane is not None:
-            pictures += [
-                ("yin_yang_map", self.yin_yang_map),
-                ("yin_yang_output_times", self.yin_yang_output_times),
-                ("yin_yang_hidden_times", self.yin_yang_hidden_times),
-            ]
-        return pictures
-
-    @property
-    def output(self) -> str:
-        return _output_of(self.network)[0]
-
-    @property
-    def fires(self) -> bool:
-        """Whether the output has spikes to show."""
-        return _output_of(self.network)[1].can_spike
-
-    @property
-    def tau_syn(self) -> float:
-        """Unit of times, of the last population; its median where the neurons differ."""
-        return float(np.median(_output_of(self.network)[1].neuron.tau_syn))
-
-    @cached_property
-    def test_times(self) -> NDArray[np.float64]:
-        """First output spike times of the test part."""
-        from eventsnn.simulation import simulate
-
-        spikes: Any = self.dataset.test.spikes
-        blocks = []
-        for start in range(0, spikes.n_samples, _BLOCK):
-            block = spikes[start : start + _BLOCK]
-            result = simulate(self.network, block, self.t_max, n_threads=self.n_threads)
-            blocks.append(result.first_times(self.output))
-        return np.concatenate(blocks)
-
-    @cached_property
-    def one(self) -> Any:
-        """The chosen sample alone."""
-        from eventsnn.simulation import simulate
-        from eventsnn.simulation.clock_driven import simulate_clocked
-
-        inputs: Any = self.dataset.test.spikes[self.sample]
-        if self.clock is not None:
-            return simulate_clocked(self.network, inputs, dt=self.clock.dt, n_steps=self.clock.n_steps)
-        return simulate(self.network, inputs, self.t_max)
-
-    def confusion_matrix(self, path: Path) -> None:
-        test = self.dataset.test
-        predictions = decode_first_spike(self.test_times) if self.predictions is None else self.predictions
-        plot_confusion_matrix(test.labels, predictions, self.dataset.class_names, title=self.dataset.name, path=path)
-
-    def sorted_output_times(self, path: Path) -> None:
-        names = self.dataset.class_names
-        title = f"{self.dataset.name}: first output spikes of {len(self.dataset.test)} test samples"
-        plot_sorted_output_times(
-            self.test_times, self.dataset.test.labels, names, self.tau_syn, title=title, path=path
-        )  # fmt: skip
-
-    def raster(self, path: Path) -> None:
-        label = int(self.dataset.test.labels[self.sample])
-        names = self.dataset.class_names
-        title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
-        if self.fires:
-            plot_raster(self.one, label=label, class_names=names, title=title, path=path)
-        else:  # a readout has no spikes to draw
-            graph = graph_of(self.network)
-            inputs = [name for name in graph.inputs if name in self.one.spikes]  # currents have no spikes either
-            firing = [*inputs, *(name for name, own in graph.populations.items() if own.can_spike)]
-            plot_raster(self.one, names=firing, title=title, path=path)
-
-    def traces(self, path: Path) -> None:
-        names = self.dataset.class_names
-        label = names[int(self.dataset.test.labels[self.sample])]
-        title = f"{self.dataset.name}, test sample {self.sample}, true class {label}: {self.output} neurons"
-        draw: Any = plot_traces if self.clock is None else plot_clocked_traces
-        draw(self.one, self.output, neuron_names=names, title=title, path=path)
-
-    def yin_yang_map(self, path: Path) -> None:
-        assert self.plane is not None
-        test, names = self.dataset.test, self.dataset.class_names
-        plot_yin_yang_map(
-            self.plane, test.values, None if test.values is None else test.labels, name=self.output,
-            class_names=names, path=path,
-        )  # fmt: skip
-
-    def yin_yang_output_times(self, path: Path) -> None:
-        assert self.plane is not None
-        names = self.dataset.class_names
-        plot_yin_yang_output_times(self.plane, self.tau_syn, name=self.output, class_names=names, path=path)
-
-    def yin_yang_hidden_times(self, path: Path) -> None:
-        assert self.plane is not None
-        plot_yin_yang_hidden_times(
-            self.plane, self.tau_syn, name=next(iter(graph_of(self.network).populations)), path=path
-        )
-
-
-def _output_of(network: Sequential | Network) -> tuple[str, Population]:
-    """Name and population of the output, the last one."""
-    return list(graph_of(network).populations.items())[-1]
-
-
-def _is_image(n_inputs: int) -> bool:
-    return n_inputs >= _MIN_PIXELS and math.isqrt(n_inputs) ** 2 == n_inputs
-
-
-def _plane(network: Sequential, encoding: Mapping[str, Any], n_threads: int) -> FirstTimes:
-    where = "write_report.encoding"
-    missing = [key for key in ("t_early", "t_late") if key not in encoding]
-    if missing:
-        raise ValidationError(f"{where}: {' and '.join(missing)} missing, got {sorted(encoding)}")
-    bias = encoding.get("bias_time")
-    return yin_yang_first_times(
-        network,
-        t_early=number(f"{where}.t_early", encoding["t_early"], at_least=0),
-        t_late=number(f"{where}.t_late", encoding["t_late"], at_least=0),
-        bias_time=None if bias is None else number(f"{where}.bias_time", bias, at_least=0),
-        n_threads=n_threads,
-    )

@@ -72,6 +72,7 @@ def plot_sorted_output_times(
     class_names: Sequence[str] | None = None,
     tau_syn: float = 1.0,
     *,
+    t_range: tuple[float, float] | None = None,
     title: str | None = None,
     path: str | Path | None = None,
 ) -> Figure:
@@ -87,6 +88,8 @@ def plot_sorted_output_times(
         Default the class numbers.
     tau_syn : float
         Synaptic time constant, in the unit of `first_times`; the unit of the time axis.
+    t_range : (float, float), optional
+        Times that the axis takes in at least, in the unit of `first_times`.
     title, path : optional
 
     Returns
@@ -114,6 +117,8 @@ def plot_sorted_output_times(
 
     times = unit(times)
     finite = times[np.isfinite(times)]
+    if t_range is not None:
+        finite = np.concatenate((finite, unit(t_range)))
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     if low == high:
         low, high = max(low - 0.5, 0.0), high + 0.5

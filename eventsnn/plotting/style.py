@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import listed
+from eventsnn.connections import Connection, Dense
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
@@ -207,6 +208,29 @@ def time_unit(where: str, tau_syn: Any = None, unit: str = "tau_syn") -> TimeUni
 def graph_of(network: Sequential | Network) -> Network:
     """The network as inputs, populations and projections, whichever way it was built."""
     return network.as_network() if isinstance(network, Sequential) else network
+
+
+def drives_of(network: Sequential | Network) -> list[tuple[str, str, Connection]]:
+    """Source, target and connection of everything that drives a population; of a chain one for each layer."""
+    if isinstance(network, Network):
+        return [(projection.source, projection.target, projection.connection) for projection in network.projections]
+    names = ["input", *(layer.name for layer in network.layers)]
+    return [(source, layer.name, layer.connection) for source, layer in zip(names, network.layers, strict=False)]
+
+
+def row_name(network: Sequential | Network, source: str, connection: Connection) -> str:
+    """What the rows of a connection from `source` are: neurons, or channels where those are repeated or added."""
+    return "neuron" if connection.n_pre == graph_of(network).sizes[source] else "channel"
+
+
+def matrix_of(connection: Connection, values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Values of the synapses as (n_pre, n_post), 0 where there is no synapse; of a `Dense` as they are."""
+    if isinstance(connection, Dense):
+        return values
+    indptr, indices, _, _ = connection.rows()
+    matrix = np.zeros((connection.n_pre, connection.n_post))
+    matrix[np.repeat(np.arange(connection.n_pre), np.diff(indptr)), indices] = values
+    return matrix
 
 
 def is_clocked(result: Any) -> bool:

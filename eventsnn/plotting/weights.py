@@ -11,7 +11,6 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from eventsnn.connections import Connection, Dense
 from eventsnn.errors import ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.style import (
@@ -22,19 +21,21 @@ from eventsnn.plotting.style import (
     SMALL_SIZE,
     TICK_SIZE,
     check_neurons,
+    drives_of,
     evenly_spaced,
     finish,
-    graph_of,
     image_grid,
     integer_ticks,
+    matrix_of,
     new_figure,
+    row_name,
     style_axes,
 )
 
 if TYPE_CHECKING:
     from eventsnn.graph import Network
 
-__all__ = ["plot_delay_histograms", "plot_receptive_fields", "plot_weight_histograms", "plot_weight_matrices"]
+__all__ = ["plot_receptive_fields", "plot_weight_histograms", "plot_weight_matrices"]
 
 _MAP = "RdBu_r"
 _PIXELS = 370  # height of a matrix in its picture
@@ -55,10 +56,11 @@ def plot_weight_histograms(
     Figure
         One axes per connection; counts are logarithmic from 1,000 weights on, where tails matter.
     """
-    projections = graph_of(network).projections
-    figure = new_figure(4.2 * len(projections) + 0.3, 3.8, title)
-    for ax, projection in zip(figure.subplots(1, len(projections), squeeze=False)[0], projections, strict=True):
-        weight = projection.connection.weight.astype(np.float64).ravel()
+    drives = drives_of(network)
+    figure = new_figure(4.2 * len(drives) + 0.3, 3.8, title)
+    axes = figure.subplots(1, len(drives), squeeze=False)[0]
+    for ax, (source, target, connection) in zip(axes, drives, strict=True):
+        weight = connection.weight.astype(np.float64).ravel()
         mean, std = weight.mean(), weight.std()
         low, high = weight.min(), weight.max()
         if low == high:  # a histogram needs a width
@@ -68,8 +70,8 @@ def plot_weight_histograms(
         ax.axvline(0.0, color=DARK, linewidth=0.8)
         ax.axvline(mean, color=ORANGE, linewidth=1.5)
         ax.margins(x=0.02)
-        name = projection.target if isinstance(network, Sequential) else f"{projection.source} to {projection.target}"
-        size = f"{projection.connection.n_pre} x {projection.connection.n_post}"
+        name = target if isinstance(network, Sequential) else f"{source} to {target}"
+        size = f"{connection.n_pre} x {connection.n_post}"
         heading = f"{name} ({size})\n{weight.min():.3g} .. {weight.max():.3g}, mean {mean:.3g} (line), std {std:.3g}"
         style_axes(ax, title=heading, x="weight (jump of i_syn)", y="number of synapses", grid=True)
     return finish(figure, path)
@@ -91,59 +93,28 @@ def plot_weight_matrices(
         One image per connection, rows presynaptic, columns postsynaptic; each colour scale is symmetric about zero and
         ends at the 99.5th percentile of the absolute weights (pointed ends of the bar: values beyond).
     """
-    projections = graph_of(network).projections
-    widths = [float(np.clip(1.2 + 0.03 * p.connection.n_post, 2.2, 4.4)) for p in projections]
-    figure = new_figure(sum(widths) + 0.9 * len(projections), 4.6, title)
-    axes = figure.subplots(1, len(projections), squeeze=False, width_ratios=widths)[0]
-    for ax, projection in zip(axes, projections, strict=True):
-        weight, before, after = _matrix(projection.connection), projection.source, projection.target
+    drives = drives_of(network)
+    widths = [float(np.clip(1.2 + 0.03 * connection.n_post, 2.2, 4.4)) for _, _, connection in drives]
+    figure = new_figure(sum(widths) + 0.9 * len(drives), 4.6, title)
+    axes = figure.subplots(1, len(drives), squeeze=False, width_ratios=widths)[0]
+    for ax, (before, after, connection) in zip(axes, drives, strict=True):
+        weight = matrix_of(connection, connection.weight)
         norm, extend = _centred_norm(weight)
         # Smoothing is for matrices with more rows or columns than the picture has pixels, and only for them.
         smoothing = "nearest" if max(weight.shape) <= _PIXELS else "auto"
         image = ax.imshow(weight, cmap=_MAP, norm=norm, aspect="auto", interpolation=smoothing)
-        style_axes(ax, title=f"{before} to {after}", x=f"{after} neuron", y=f"{before} neuron")
+        style_axes(
+            ax,
+            title=f"{before} to {after}",
+            x=f"{after} neuron",
+            y=f"{before} {row_name(network, before, connection)}",
+        )
         for axis in (ax.xaxis, ax.yaxis):
             integer_ticks(axis, 6)
         bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=30)
         bar.ax.tick_params(labelsize=TICK_SIZE)
         bar.set_label("weight", fontsize=LABEL_SIZE)
     return finish(figure, path)
-
-
-def plot_delay_histograms(
-    network: Sequential | Network, *, title: str | None = None, path: str | Path | None = None
-) -> Figure:
-    """Distribution of the delays of every connection that has some, in milliseconds (of delays in seconds).
-
-    Raises
-    ------
-    ValidationError
-        No connection has a delay.
-    """
-    projections = [p for p in graph_of(network).projections if p.connection.has_delay]
-    if not projections:
-        raise ValidationError("plot_delay_histograms.network: no connection has a delay")
-    figure = new_figure(4.2 * len(projections) + 0.3, 3.8, title)
-    for ax, projection in zip(figure.subplots(1, len(projections), squeeze=False)[0], projections, strict=True):
-        delay = 1e3 * projection.connection.delay.ravel()
-        n_bins = int(np.clip(round(3 * delay.size ** (1 / 3)), 5, 100))
-        ax.hist(delay, bins=n_bins, range=(0.0, 1.02 * delay.max()), color=BLUE)
-        ax.margins(x=0.02)
-        heading = (
-            f"{projection.source} to {projection.target}\nmean {delay.mean():.3g} ms, longest {delay.max():.3g} ms"
-        )
-        style_axes(ax, title=heading, x="delay [ms]", y="number of delays", grid=True)
-    return finish(figure, path)
-
-
-def _matrix(connection: Connection) -> NDArray[np.floating]:
-    """Weights as (n_pre, n_post), 0 where there is no synapse."""
-    if isinstance(connection, Dense):
-        return connection.weight
-    indptr, indices, weights, _ = connection.rows()
-    matrix = np.zeros((connection.n_pre, connection.n_post))
-    matrix[np.repeat(np.arange(connection.n_pre), np.diff(indptr)), indices] = weights
-    return matrix
 
 
 def plot_receptive_fields(

@@ -21,6 +21,7 @@ from eventsnn.plotting.style import (
     DARK,
     LABEL_SIZE,
     LIGHT_GRAY,
+    RED,
     SMALL_SIZE,
     TICK_SIZE,
     TimeUnit,
@@ -41,6 +42,7 @@ __all__ = [
     "plot_yin_yang_hidden_times",
     "plot_yin_yang_map",
     "plot_yin_yang_output_times",
+    "plot_yin_yang_time_differences",
 ]
 
 _NAMES = ("yin", "yang", "dot")
@@ -179,6 +181,55 @@ def plot_yin_yang_hidden_times(
         ax.title.set_fontsize(TICK_SIZE)
     first_of_last_row = axes[(chosen.size - 1) // n_columns * n_columns]
     style_axes(first_of_last_row, x="x", y="y")
+    return finish(figure, path)
+
+
+def plot_yin_yang_time_differences(
+    first_times: FirstTimes,
+    tau_syn: float = 1.0,
+    *,
+    name: str = "output",
+    n_grid: int = 201,
+    title: str | None = None,
+    path: str | Path | None = None,
+) -> Figure:
+    """How long after the first output neuron the second one fires, over the plane: small where the decision is close.
+
+    Parameters are those of `plot_yin_yang_output_times`.
+
+    Returns
+    -------
+    Figure
+        The colour scale ends at the 99th percentile. Grey: only one output neuron fires; red: none.
+    """
+    where = "plot_yin_yang_time_differences"
+    plane = Plane(where, n_grid)
+    unit = time_unit(where, tau_syn)
+    times = np.sort(unit(_times_of(where, first_times, plane.points, name)), axis=1)
+    if times.shape[1] < 2:
+        raise ValidationError(f"{where}.name: {name!r} has one neuron, a difference needs two")
+    first, second = times[:, 0], times[:, 1]
+    alone = np.isfinite(first) & np.isinf(second)
+    none = np.isinf(first)
+    gap = np.full(first.size, np.nan)
+    np.subtract(second, first, out=gap, where=np.isfinite(second))
+    figure, (ax,), legend_axes = image_grid(
+        1, 1, (4.4, 4.4), gaps=(0, 0), left=0.7, bottom=0.55, right=1.15,
+        title=title or "second output spike - first output spike",
+    )  # fmt: skip
+    finite = gap[np.isfinite(gap)]
+    high = float(np.percentile(finite, 99.0)) if finite.size else 1.0
+    norm = Normalize(0.0, high or 1.0)
+    for mask, color in ((alone, LIGHT_GRAY), (none, RED)):
+        show(ax, plane.image(np.where(mask, 0.0, np.nan)), ListedColormap([color]), Normalize(-1.0, 1.0))
+    show(ax, plane.image(gap), "viridis", norm)
+    kinds = ((alone, "one output fires (grey)"), (none, "none (red)"))
+    shares = [f"{what} in {100 * mask.mean():.2g} %" for mask, what in kinds if mask.any()]
+    style_axes(ax, title=", ".join(shares), x="x", y="y")
+    extend = "max" if finite.size and finite.max() > high else "neither"
+    bar = figure.colorbar(ScalarMappable(norm, "viridis"), cax=legend_axes, extend=extend)
+    bar.set_label(unit.label("difference"), fontsize=LABEL_SIZE)
+    bar.ax.tick_params(labelsize=TICK_SIZE)
     return finish(figure, path)
 
 

@@ -12,7 +12,8 @@ from eventsnn.errors import CheckpointError, ConfigError, DataError, EventSNNErr
 from eventsnn.experiments.config import load_config
 from eventsnn.experiments.run import TrainingInterrupted, continue_run, evaluate, inference, train
 from eventsnn.experiments.run_folder import RunFolder
-from eventsnn.training.checkpoint import list_savepoints, read_savepoint
+from eventsnn.training.checkpoint import list_savepoints, read_savepoint, write_savepoint
+from eventsnn.training.monitor import ParameterMonitor
 from eventsnn.training.trainer import Trainer
 from tests.experiments.helpers import assert_same_bits, metrics_of, small_config, without_timings
 
@@ -115,7 +116,7 @@ def check_continued(config, folder):
 def test_train_draws_pictures(tmp_path, capsys):
     result = train(small_config(), tmp_path)
     pictures = {path.name for path in (result.path / "plots").iterdir()}
-    assert {"curve.png", "confusion_matrix.png"} <= pictures
+    assert {"curve.png", "confusion_matrix.png", "parameters.png", "summary.png"} <= pictures
     printed = capsys.readouterr().out
     for part in ("data set: xor, 40 training", "generated", "network: Sequential(", f"run folder: {result.path}"):
         assert part in printed
@@ -157,6 +158,27 @@ def test_train_redraws_the_curve_while_training(tmp_path, monkeypatch):
 def test_continue_run_gives_the_same_bits(finished, run, epoch):
     continue_run(run, epoch, threads=2, **QUIET)
     assert_same_bits(finished, run)
+
+
+def test_savepoints_hold_the_course_of_the_parameters(finished):
+    monitor = ParameterMonitor()
+    monitor.load_state_dict(read_savepoint(finished / "savepoints" / "epoch_3")["monitor"])
+    assert monitor.epochs.tolist() == [0, 1, 2, 3]
+    course = monitor.course("hidden.weight")
+    for epoch in (0, 3):
+        weight = read_savepoint(finished / "savepoints" / f"epoch_{epoch}")["weights"]["hidden.weight"]
+        assert course.values[epoch].tolist() == weight.ravel()[course.followed].tolist()
+        assert course.quantiles[epoch, [0, -1]].tolist() == [weight.min(), weight.max()]
+
+
+def test_continue_run_of_a_savepoint_that_knows_no_course_of_the_parameters(run):
+    folder = run / "savepoints" / "epoch_2"
+    state = read_savepoint(folder)
+    del state["monitor"]  # as versions before it wrote them
+    write_savepoint(folder, state)
+    assert "parameters.png" not in {path.name for path in evaluate(run, 2, progress=False)}
+    continue_run(run, 2, **QUIET)
+    assert read_savepoint(run / "savepoints" / "epoch_4")["monitor"]["epochs"] == [2, 3, 4]
 
 
 def test_continue_run_sets_later_savepoints_aside(finished, run):

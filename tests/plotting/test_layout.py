@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from eventsnn import Currents, Dense, Leaky, Sequential, Spikes, simulate_clocked, surrogate_of
+from eventsnn import LIF, Currents, Dense, Leaky, ParameterMonitor, Sequential, Spikes, simulate_clocked, surrogate_of
 from eventsnn import plotting as p
+from eventsnn import simulate as exact_simulate
 from tests.plotting.fake import make_graph_result, make_network, simulate
 
 RNG = np.random.default_rng(0)
@@ -43,6 +44,31 @@ def history(n):
     return [{"epoch": k, "train_loss": 1e-3 / k, "train_accuracy": 0.5, "valid_loss": 20.0 / k} for k in range(1, n)]
 
 
+def layers(*sizes, silent=0.3):
+    times = {f"hidden{k + 1}": RNG.gamma(9, 1, (300, n)) for k, n in enumerate(sizes)}
+    return {name: np.where(RNG.uniform(size=own.shape) < silent, np.inf, own) for name, own in times.items()}
+
+
+def monitor(n_epochs, *sizes):
+    record = ParameterMonitor()
+    for epoch in range(n_epochs):
+        record.record(epoch, make_network(sizes, seed=epoch))
+    return record
+
+
+def delayed(*sizes):
+    parts = []
+    for n_pre, n_post in itertools.pairwise(sizes):
+        parts += [Dense(np.ones((n_pre, n_post)), 1e-3 * RNG.gamma(9, 1, (n_pre, n_post))), LIF(10e-3, 5e-3)]
+    return Sequential(parts)
+
+
+def exact(sizes, n_inputs=None):
+    times = RNG.uniform(1e-3, 1e-2, size=(1, sizes[0]))
+    times[:, n_inputs:] = times[:, n_inputs:] if n_inputs is None else np.inf
+    return exact_simulate(make_network(sizes, mean=[1.5, 0.5], std=[1.0, 1.0]), Spikes.from_first_times(times))
+
+
 def labels(n_classes):
     return RNG.integers(0, n_classes, 300)
 
@@ -64,6 +90,25 @@ PICTURES = {
     "sorted_4": lambda: p.plot_sorted_output_times(RNG.gamma(9, 99, (300, 4)), labels(3), NAMES[:4], title="images"),
     "sorted_10": lambda: p.plot_sorted_output_times(RNG.gamma(9, 1, (300, 10)), labels(10), NAMES, title="images"),
     "sorted_1": lambda: p.plot_sorted_output_times([[np.inf]], [0]),
+    "spike_times": lambda: p.plot_spike_time_histograms(layers(120, 3), labels(3), title="yin_yang"),
+    "spike_times_deep": lambda: p.plot_spike_time_histograms(layers(9, 9, 9, 9, 10), labels(10), labels(10) - 1),
+    "spike_times_1": lambda: p.plot_spike_time_histograms({"output": [[np.inf]]}, [0]),
+    "differences": lambda: p.plot_time_differences(layers(3)["hidden1"], labels(3), title="yin_yang"),
+    "differences_1": lambda: p.plot_time_differences([[np.inf, np.inf]], [0]),
+    "differences_2": lambda: p.plot_time_differences([[1e3, np.inf]] * 20_000, [0, 1] * 10_000, 1e-3),
+    "plane_differences": lambda: p.plot_yin_yang_time_differences(plane(1)),
+    "euler_3": lambda: p.plot_euler_comparison(exact([5, 30, 3]), neuron_names=["yin", "yang", "dot"]),
+    "euler_10": lambda: p.plot_euler_comparison(exact([20, 30, 10]), steps=(0.2, 0.1, 0.05), neuron_names=NAMES),
+    "euler_silent": lambda: p.plot_euler_comparison(exact([5, 30, 1], 0), title="silent"),
+    "parameters": lambda: p.plot_parameters(monitor(30, 784, 350, 10), title="mnist"),
+    "parameters_1": lambda: p.plot_parameters(monitor(1, 3, 1)),
+    "parameters_deep": lambda: p.plot_parameters(monitor(3, 20, 9, 9, 9, 9, 9, 9, 3), 5e-3, title="deep"),
+    "delays": lambda: p.plot_delay_histograms(delayed(4, 30, 3), title="yin_yang"),
+    "delay_matrices": lambda: p.plot_delay_matrices(delayed(4, 30, 3), title="yin_yang"),
+    "delay_matrices_large": lambda: p.plot_delay_matrices(delayed(784, 350, 10), title="mnist"),
+    "learned_spike": lambda: p.plot_learned_spike(
+        monitor(40, 1, 1), make_network([1, 1]), Spikes.from_first_times([[1e-3]]), 5e-3, title="single_in_single_out"
+    ),
     "raster": lambda: p.plot_raster(result([784, 350, 10]), label=3, class_names=NAMES),
     "raster_silent": lambda: p.plot_raster(result([3, 1, 2], 0), label=0, class_names=["different", "equal"]),
     "traces": lambda: p.plot_traces(result([20, 30, 10]), "output", neuron_names=NAMES),

@@ -5,7 +5,7 @@ import pytest
 
 from eventsnn import LIF, Dense, Sequential
 from eventsnn.errors import ValidationError
-from eventsnn.plotting import plot_delay_histograms, plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
+from eventsnn.plotting import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
 from tests.plotting.fake import make_network
 
 
@@ -21,20 +21,6 @@ def test_plot_weight_histograms_counts_every_synapse_once():
         assert ax.get_ylabel() == "number of synapses"
     assert (hidden.get_yscale(), output.get_yscale()) == ("log", "linear")
     assert hidden.get_title().startswith("hidden (64 x 30)")
-
-
-def test_plot_delay_histograms_counts_every_delay_once():
-    delays = np.array([[1e-3], [2e-3], [9e-3]])
-    (ax,) = plot_delay_histograms(Sequential([Dense(np.ones((3, 2)), delays), LIF(20e-3, 5e-3)])).axes
-    assert sum(bar.get_height() for bar in ax.patches) == 3
-    assert ax.get_xlabel() == "delay [ms]"
-    assert "input to output" in ax.get_title()
-    assert "longest 9 ms" in ax.get_title()
-
-
-def test_plot_delay_histograms_refuses_a_network_without_delays():
-    with pytest.raises(ValidationError, match="plot_delay_histograms.network: no connection has a delay"):
-        plot_delay_histograms(single(np.ones((2, 3))))
 
 
 @pytest.mark.parametrize("value", [0.0, -3.0])

@@ -11,6 +11,7 @@ from eventsnn.plotting import (
     plot_yin_yang_hidden_times,
     plot_yin_yang_map,
     plot_yin_yang_output_times,
+    plot_yin_yang_time_differences,
     yin_yang_first_times,
 )
 from tests.plotting.fake import make_network, simulate
@@ -208,3 +209,34 @@ def test_plot_yin_yang_times_without_any_spike():
 
     *maps, _ = plot_yin_yang_output_times(dead, n_grid=N_GRID).axes
     assert all(np.isnan(picture(ax)).all() for ax in maps)
+
+
+def test_plot_yin_yang_time_differences_shows_second_minus_first():
+    ax, _ = plot_yin_yang_time_differences(perfect, 2.0, n_grid=N_GRID).axes
+    alone, none, gap = ax.images
+    x, y = np.meshgrid(AXIS, AXIS)
+    shown, chosen = np.ma.filled(gap.get_array(), np.nan), inside()
+    np.testing.assert_allclose(shown[chosen], ((3 + y - 1 - x) / 2)[chosen], rtol=1e-12)
+    for image in (alone, none):
+        assert np.isnan(np.ma.filled(image.get_array(), np.nan)).all()
+    assert gap.get_clim()[0] == 0.0
+
+
+def test_plot_yin_yang_time_differences_marks_where_fewer_than_two_fire():
+    def first_times(values):
+        x, y = values.T
+        return {"output": np.column_stack((np.where(x < 0.5, 1.0, INF), np.where(y < 0.5, 2.0, INF)))}
+
+    ax, _ = plot_yin_yang_time_differences(first_times, n_grid=N_GRID).axes
+    x, y = np.meshgrid(AXIS, AXIS)
+    chosen = inside()
+    wanted = (x < 0.5) != (y < 0.5), (x > 0.5) & (y > 0.5), (x < 0.5) & (y < 0.5)
+    for image, where in zip(ax.images, wanted, strict=True):
+        drawn = ~np.isnan(np.ma.filled(image.get_array(), np.nan))
+        np.testing.assert_array_equal(drawn[chosen], where[chosen])
+    assert ax.get_title() == "one output fires (grey) in 50 %, none (red) in 25 %"
+
+
+def test_plot_yin_yang_time_differences_needs_two_outputs():
+    with pytest.raises(ValidationError, match="name: 'hidden' has one neuron, a difference needs two"):
+        plot_yin_yang_time_differences(lambda values: {"hidden": values[:, :1]}, name="hidden", n_grid=4)
