@@ -158,7 +158,7 @@ class TheirNeurons(AnyLayer):
     size: PositiveInt = described("number of neurons")
     weights_mean: float = described("mean of the initial weights")
     weights_std: NonNegativeFloat = described("their standard deviation")
-    max_num_missing_spikes: Fraction = described("neurons silent in more samples are bumped")
+    max_num_missing_spikes: Fraction = described("bumped if a larger share of its spikes is missing")
     learning_rate: PositiveFloat | None = default(None, "null: training_params'")
     trainable: bool = default(True, "whether the weights are learned")
     biases: tuple[NonNegativeFloat, ...] = default((), "times of bias spikes", strict=False)

@@ -129,7 +129,7 @@ class TrainingParams(Strict):
     momentum: float = default(0.0, "of sgd", ge=0, lt=1)
     max_dw_norm: LimitOrFalse = default(None, "limit of the gradient of a sample")
     max_num_missing_spikes: tuple[Fraction, ...] | None = default(
-        None, "of every layer: neurons silent in more samples are bumped", strict=False
+        None, "of every layer: it is bumped if a larger share of its spikes is missing", strict=False
     )
     weight_bumping_value: NonNegativeFloat = default(0.0, "amount added to the weights")
     weight_bumping_targeted: bool = default(True, "only those of the neurons that miss")
