@@ -9,10 +9,12 @@ import pytest
 from ruamel.yaml import YAML
 
 from eventsnn import LIF, Dense, Sequential, Spikes, simulate
+from eventsnn.cli.main import main
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.config import config_of, dump_config, load_config
 from eventsnn.experiments.fast_and_deep import is_fast_and_deep, translate
 from tests.experiments.fast_and_deep_files import DELETED, FILES, changed
+from tests.experiments.helpers import metrics_of
 
 
 def translated(name, changes=None):
@@ -376,3 +378,36 @@ def test_translate_leaves_the_file_as_it_was():
     translate(data, "name", "their.yaml")
     assert data == FILES["single_in_single_out"]
     assert math.isfinite(translate(data, "name", "x").config["training"]["learning_rate"])
+
+
+# -- running ------------------------------------------------------------------------------------------------------
+
+
+def test_train_takes_their_file(tmp_path, capsys):
+    path = tmp_path / "their.yaml"
+    with path.open("w") as stream:
+        YAML(typ="safe").dump(FILES["single_in_single_out"], stream)
+    out = tmp_path / "runs"
+    assert main(["train", str(path), "--out", str(out), "--epochs", "40", "--threads", "1", "--no-plots"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"{path}: network_layout.layers[0]: no positivity is given, clip is taken"
+    assert printed[1].startswith(f"{path}: ignored, as it does not matter here: training_params.batch_size_eval, ")
+    (run,) = out.iterdir()
+    assert load_config(run / "config.yaml") == load_config(path, {"training.epochs": 40, "training.threads": 1})
+    history = metrics_of(run)["epochs"]
+    assert history[0]["n_bumped"] == 1  # one weight too small to fire is raised until it does
+    assert history[-1]["train_loss"] < 0.5 * history[20]["train_loss"]
+    assert main(["inference", str(run)]) == 0
+    assert "accuracy 100.00 %" in capsys.readouterr().out
+
+
+def test_train_names_the_mistake_in_their_file(tmp_path, capsys):
+    path = tmp_path / "their.yaml"
+    with path.open("w") as stream:
+        YAML(typ="safe").dump(changed("yin_yang", {"training_params/use_hicannx": True}), stream)
+    assert main(["train", str(path), "--out", str(tmp_path / "runs")]) == 2
+    assert capsys.readouterr().err == (
+        f"eventsnn: error: {path}: training_params.use_hicannx: there is no chip here, only the simulator; "
+        "set it to false\n"
+    )
+    assert not (tmp_path / "runs").exists()
