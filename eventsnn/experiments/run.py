@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,8 @@ def train(
     threads: int | None = None,
     progress: bool = True,
     plots: bool = True,
+    folder_name: str | None = None,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> RunResult:
     """Train a configuration in a new run folder.
 
@@ -57,6 +60,11 @@ def train(
         Print what happens, with a progress bar.
     plots : bool
         Draw pictures: the curve while training, all others at the end.
+    folder_name : str, optional
+        Name of the run folder; default the configuration's name and the time.
+    on_epoch : callable, optional
+        Called with the number of every finished epoch; a KeyboardInterrupt that it raises ends the training as Ctrl-C
+        does.
 
     Returns
     -------
@@ -67,20 +75,18 @@ def train(
     ConfigError, DataError
         The configuration or the data cannot be used.
     CheckpointError
-        The run folder cannot be written.
+        The run folder cannot be written, or `folder_name` holds a run already.
     TrainingInterrupted
         Ctrl-C (a KeyboardInterrupt); all finished epochs are saved.
     """
     given = {"training.epochs": epochs, "training.seed": seed, "training.threads": threads}
     overrides: dict[str, Any] = {path: value for path, value in given.items() if value is not None}
     config = with_overrides(config, overrides) if isinstance(config, Config) else load_config(config, overrides)
-    data_file = getattr(config.dataset, "path", None)
-    if data_file is not None:  # the run can then be continued from anywhere
-        config = with_overrides(config, {"dataset.path": os.path.abspath(os.path.expanduser(data_file))})
+    config = located(config)
     dataset, trainer = _build(config)
-    run = RunFolder.create(config, Path(out))
+    run = RunFolder.create(config, Path(out), folder_name)
     with run.locked():
-        session = Session(run, config, dataset, trainer, progress, plots)
+        session = Session(run, config, dataset, trainer, progress, plots, on_epoch=on_epoch)
         session.save()  # epoch 0: a run that is killed in its first epoch can be continued, too
         return session.run_to_end()
 
@@ -93,6 +99,7 @@ def continue_run(
     threads: int | None = None,
     progress: bool = True,
     plots: bool = True,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> RunResult:
     """Go on with a run from a savepoint; the outcome has the same bits as that of a run that never stopped.
 
@@ -105,7 +112,7 @@ def continue_run(
         ``savepoints/superseded_<time>/``, and their epochs are dropped from metrics.json.
     epochs : int, optional
         New total number of epochs; it is written into the run's config.yaml. A cosine schedule stretches over it.
-    threads, progress, plots
+    threads, progress, plots, on_epoch
         As for `train`; any number of threads gives the same bits.
 
     Raises
@@ -131,7 +138,9 @@ def continue_run(
             )
         dataset, trainer = _build(config, threads)
         _load(trainer, state, folder, start)
-        session = Session(folder, config, dataset, trainer, progress, plots, state.get("monitor"))
+        session = Session(
+            folder, config, dataset, trainer, progress, plots, on_epoch=on_epoch, monitored=state.get("monitor")
+        )
         session.saved_epoch = start
         session.say(f"continuing after epoch {start} of {config.training.epochs}")
         session.note_versions()
@@ -190,6 +199,14 @@ def evaluate(
 
 
 # -- pieces -------------------------------------------------------------------------------------------------------
+
+
+def located(config: Config) -> Config:
+    """The configuration with the whole path of its data file: the run can then be continued from anywhere."""
+    data_file = getattr(config.dataset, "path", None)
+    if data_file is None:
+        return config
+    return with_overrides(config, {"dataset.path": os.path.abspath(os.path.expanduser(data_file))})
 
 
 def _build(config: Config, threads: int | None = None) -> tuple[Dataset, Trainer]:
