@@ -11,7 +11,10 @@ from eventsnn.datasets import Dataset, load_bars, load_delayed_match, load_xor, 
 from eventsnn.experiments.schema import Config
 from eventsnn.experiments.schema_dataset import GeneratedConfig
 
-__all__ = ["build_optimizer", "build_schedule", "generate_dataset", "n_threads", "network_seed", "training_seed"]
+__all__ = [
+    "available_cores", "build_optimizer", "build_schedule", "generate_dataset", "n_threads", "network_seed",
+    "training_seed",
+]  # fmt: skip
 
 
 def generate_dataset(dataset: GeneratedConfig, tau_syn: float) -> Dataset:
@@ -59,6 +62,11 @@ def n_threads(config: Config) -> int:
     """Threads to use; the configuration's null means all cores that this process may use."""
     if config.training.threads is not None:
         return config.training.threads
+    return available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
