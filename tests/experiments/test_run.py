@@ -112,6 +112,29 @@ def check_continued(config, folder):
     assert_same_bits(whole, again)
 
 
+def test_train_in_a_folder_of_a_given_name_takes_what_a_kill_left_there(finished, tmp_path):
+    (tmp_path / "mine" / "savepoints").mkdir(parents=True)
+    result = train(small_config(), tmp_path, folder_name="mine", **QUIET)
+    assert result.path == tmp_path / "mine"
+    assert_same_bits(finished, result.path)
+    with pytest.raises(CheckpointError, match="mine: there is a run already; `eventsnn continue` goes on with it"):
+        train(small_config(), tmp_path, folder_name="mine", **QUIET)
+
+
+def test_on_epoch_can_end_the_training(finished, tmp_path):
+    def stop(epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(small_config(), tmp_path, on_epoch=stop, **QUIET)
+    assert caught.value.epoch == 2
+    with pytest.raises(TrainingInterrupted):
+        continue_run(caught.value.path, on_epoch=lambda epoch: stop(epoch - 1), **QUIET)
+    continue_run(caught.value.path, **QUIET)
+    assert_same_bits(finished, caught.value.path)
+
+
 def test_train_draws_pictures(tmp_path, capsys):
     result = train(small_config(), tmp_path)
     pictures = {path.name for path in (result.path / "plots").iterdir()}
