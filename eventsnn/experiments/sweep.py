@@ -54,11 +54,12 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """How a run ended: "finished", "interrupted" or "failed", and why."""
+    """How a run ended: "finished", "interrupted" or "failed", and why; how long this process was at it."""
 
     index: int
     state: str
-    message: str = ""
+    message: str
+    seconds: float
 
 
 def sweep(
@@ -139,8 +140,7 @@ class _Runner:
         self.todo = [k for k, row in enumerate(self.table.rows) if row["state"] != "finished"]
         self.jobs, self.threads = _resources(jobs, threads, len(self.todo))
         self.stopped = False
-        self.started = time.monotonic()
-        self.n_done = 0
+        self.seconds: list[float] = []  # of the runs that ended
 
     def run(self) -> SweepResult:
         """Run what is to be done."""
@@ -205,7 +205,7 @@ class _Runner:
         if outcome.state == "failed":
             self.failures[k] = outcome.message
         self.table = self._write()
-        self.n_done += 1
+        self.seconds.append(outcome.seconds)
         row = self.table.rows[k]
         if outcome.state == "finished":
             text = f"test accuracy {100 * row['test_accuracy']:.2f} %, {_counted(row['epochs'], 'epoch')}, "
@@ -216,10 +216,10 @@ class _Runner:
         self._say(f"{self._label(k)}: {text}{self._remaining()}")
 
     def _remaining(self) -> str:
-        n_left = len(self.todo) - self.n_done
+        n_left = len(self.todo) - len(self.seconds)
         if self.stopped or n_left == 0:
             return ""
-        seconds = (time.monotonic() - self.started) / self.n_done * n_left
+        seconds = sum(self.seconds) / len(self.seconds) * n_left / self.jobs
         return f" ({n_left} left, about {_duration(seconds)})"
 
     def _write(self) -> SweepTable:
@@ -274,23 +274,23 @@ def _run_point(task: _Task, folder: str, threads: int, plots: bool) -> _Outcome:
         if stop.exists():
             raise KeyboardInterrupt
 
-    index, point = task.index, task.point
+    start, state, message = time.monotonic(), "finished", ""
     try:
         look(0)
         if task.label:  # said by the process that does it: joblib takes tasks from the sweep before their turn
             print(f"{task.label}: {f'goes on after epoch {task.epoch}' if task.epoch > 0 else 'starts'}", flush=True)
         options: dict[str, Any] = {"threads": threads, "progress": False, "plots": plots, "on_epoch": look}
         if task.epoch >= 0:
-            continue_run(Path(folder) / point.name, **options)
+            continue_run(Path(folder) / task.point.name, **options)
         else:
-            train(point.config, folder, folder_name=point.name, **options)
+            train(task.point.config, folder, folder_name=task.point.name, **options)
     except KeyboardInterrupt:
-        return _Outcome(index, "interrupted")
+        state = "interrupted"
     except EventSNNError as error:
-        return _Outcome(index, "failed", str(error))
+        state, message = "failed", str(error)
     except Exception as error:
-        return _Outcome(index, "failed", f"{type(error).__name__}: {error}")
-    return _Outcome(index, "finished")
+        state, message = "failed", f"{type(error).__name__}: {error}"
+    return _Outcome(task.index, state, message, time.monotonic() - start)
 
 
 def _saved_epoch(folder: Path, point: SweepPoint) -> int:
