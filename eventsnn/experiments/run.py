@@ -18,6 +18,7 @@ from eventsnn.experiments.schema import Config
 from eventsnn.experiments.session import (
     RunResult, Session, TrainingInterrupted, recorded_until, write_comparison, write_report,
 )  # fmt: skip
+from eventsnn.network import Sequential
 from eventsnn.training.checkpoint import clean_up
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def repeat_inference(
         )
     losses, accuracies = [], []
     for k in range(n_repetitions):
-        metrics = trainer.evaluate(dataset.test, noise_seed=seed + k)  # type: ignore[call-arg]
+        metrics = trainer.evaluate(dataset.test, noise_seed=seed + k)
         losses.append(metrics.loss)
         accuracies.append(metrics.accuracy)
         if progress:
@@ -324,7 +325,10 @@ def _at(folder: RunFolder, epoch: int, config: Config, dataset: Dataset, threads
 
 def _is_noisy(trainer: Trainer) -> bool:
     """Whether two evaluations with different noise seeds can differ."""
-    return False
+    hardware, network = trainer.hardware, trainer.network
+    if hardware is None or not isinstance(network, Sequential):
+        return False
+    return any(hardware.of(layer.name).is_random for layer in network.layers)
 
 
 def _load(trainer: Trainer, state: dict[str, Any], folder: RunFolder, epoch: int) -> None:

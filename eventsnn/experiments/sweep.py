@@ -147,7 +147,7 @@ class _Runner:
         n_half = sum(self.epochs[k] > 0 for k in self.todo)
         self._say(f"sweep folder: {self.folder}")
         self._say(
-            f"{len(self.plan.points)} runs: {len(self.plan.points) - len(self.todo)} finished, {n_half} begun, "
+            f"{_counted(len(self.plan.points), 'run')}: {len(self.plan.points) - len(self.todo)} finished, {n_half} begun, "
             f"{len(self.todo) - n_half} to start"
             + (f"; {self.jobs} at a time, {_counted(self.threads, 'thread')} each" if self.todo else "")
         )
