@@ -144,11 +144,11 @@ class _Runner:
 
     def run(self) -> SweepResult:
         """Run what is to be done."""
+        n_points, n_todo = len(self.plan.points), len(self.todo)
         n_half = sum(self.epochs[k] > 0 for k in self.todo)
         self._say(f"sweep folder: {self.folder}")
         self._say(
-            f"{_counted(len(self.plan.points), 'run')}: {len(self.plan.points) - len(self.todo)} finished, {n_half} begun, "
-            f"{len(self.todo) - n_half} to start"
+            f"{_counted(n_points, 'run')}: {n_points - n_todo} finished, {n_half} begun, {n_todo - n_half} to start"
             + (f"; {self.jobs} at a time, {_counted(self.threads, 'thread')} each" if self.todo else "")
         )
         if self.todo:
@@ -157,14 +157,14 @@ class _Runner:
         if self.stopped:
             n_finished = sum(row["state"] == "finished" for row in self.table.rows)
             raise SweepInterrupted(
-                f"interrupted; {n_finished} of {len(self.plan.points)} runs are finished, the finished epochs of the "
+                f"interrupted; {n_finished} of {n_points} runs are finished, the finished epochs of the "
                 "others are saved; the same command goes on"
             )
         self._say(f"table: {self.folder / 'sweep.csv'}; pictures: eventsnn sweep-plot {self.folder}")
         if self.failures:
             named = "\n  ".join(f"{self.plan.points[k].name}: {text}" for k, text in self.failures.items())
             raise EventSNNError(
-                f"{len(self.failures)} of {len(self.plan.points)} runs failed, the others are finished; the same "
+                f"{len(self.failures)} of {n_points} runs failed, the others are finished; the same "
                 f"command tries again\n  {named}"
             )
         return SweepResult(self.folder, self.table)
