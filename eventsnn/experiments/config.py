@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,22 @@ from ruamel.yaml.error import YAMLError
 
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.config_errors import describe_errors, did_you_mean
+from eventsnn.experiments.fast_and_deep import is_fast_and_deep, translate
 from eventsnn.experiments.schema import ENGINES, Config
 from eventsnn.training.files import reason
 
-__all__ = ["builtin_text", "dump_config", "list_configs", "load_config", "with_overrides"]
+__all__ = ["builtin_text", "config_of", "dump_config", "list_configs", "load_config", "with_overrides"]
 
 _SUFFIXES = (".yaml", ".yml")
 
 
-def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Read a built-in configuration or a YAML file.
+def load_config(
+    name_or_path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    note: Callable[[str], None] | None = None,
+) -> Config:
+    """Read a built-in configuration or a YAML file; a file of fastAndDeep / DelGrad is translated.
 
     Parameters
     ----------
@@ -33,7 +40,9 @@ def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
         A built-in name (see `list_configs`), or a file. A built-in name wins over a file of the same name;
         write ``./mnist`` for the file.
     overrides : mapping, optional
-        Values that replace those of the file, by dotted path: ``{"training.epochs": 5}``.
+        Values that replace those of the file (of its translation), by dotted path: ``{"training.epochs": 5}``.
+    note : callable, optional
+        Called with a line on what a translated file says that does not matter here.
 
     Raises
     ------
@@ -46,7 +55,25 @@ def load_config(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
         text, where = builtin_text(source), f"built-in configuration {source!r}"
     else:
         text, where = _read_file(Path(name_or_path)), source
-    return _checked(_apply(_parse(text, where), overrides, where), where)
+    return config_of(_parse(text, where), where, overrides, note=note, name=_run_name(source))
+
+
+def config_of(
+    data: dict[str, Any],
+    where: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    note: Callable[[str], None] | None = None,
+    name: str = "fast_and_deep",
+) -> Config:
+    """The configuration that the content of a file says; `where` begins errors, `name` is for files without one."""
+    if is_fast_and_deep(data):
+        translation = translate(data, name, where)
+        if note is not None:
+            for line in translation.notes:
+                note(f"{where}: {line}")
+        data, where = translation.config, f"{where}, translated"
+    return _checked(_apply(data, overrides, where), where)
 
 
 def with_overrides(config: Config, overrides: Mapping[str, Any]) -> Config:
@@ -89,6 +116,13 @@ def builtin_text(name: str) -> str:
 
 def _configs_folder() -> Any:
     return resources.files("eventsnn.experiments") / "configs"
+
+
+def _run_name(source: str) -> str:
+    """A name for a run, from that of a file."""
+    path = Path(source).absolute()
+    stem = path.parent.name if path.stem == "config" else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).lstrip("._-")[:80] or "fast_and_deep"
 
 
 def _yaml() -> YAML:

@@ -73,7 +73,10 @@ def train(
     """
     given = {"training.epochs": epochs, "training.seed": seed, "training.threads": threads}
     overrides: dict[str, Any] = {path: value for path, value in given.items() if value is not None}
-    config = with_overrides(config, overrides) if isinstance(config, Config) else load_config(config, overrides)
+    if isinstance(config, Config):
+        config = with_overrides(config, overrides)
+    else:
+        config = load_config(config, overrides, note=print if progress else None)
     data_file = getattr(config.dataset, "path", None)
     if data_file is not None:  # the run can then be continued from anywhere
         config = with_overrides(config, {"dataset.path": os.path.abspath(os.path.expanduser(data_file))})
