@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,26 @@ from ruamel.yaml.error import YAMLError
 
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.config_errors import describe_errors, did_you_mean
+from eventsnn.experiments.fast_and_deep import is_fast_and_deep, translate
 from eventsnn.experiments.schema import ENGINES, Config
 from eventsnn.training.files import reason
 
 __all__ = [
-    "builtin_text", "dump_config", "list_configs", "load_config", "parse_yaml", "plain", "read_text", "with_overrides",
+    "builtin_text", "config_of", "dump_config", "list_configs", "load_config", "parse_yaml", "plain", "read_text",
+    "with_overrides",
 ]  # fmt: skip
 
 _SUFFIXES = (".yaml", ".yml")
 
 
 def load_config(
-    name_or_path: str | Path, overrides: Mapping[str, Any] | None = None, edits: Mapping[str, Any] | None = None
+    name_or_path: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    edits: Mapping[str, Any] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Config:
-    """Read a built-in configuration or a YAML file.
+    """Read a built-in configuration or a YAML file; a file of fastAndDeep / DelGrad is translated.
 
     Parameters
     ----------
@@ -37,10 +44,12 @@ def load_config(
         A built-in name (see `list_configs`), or a file. A built-in name wins over a file of the same name;
         write ``./mnist`` for the file.
     overrides : mapping, optional
-        Values that replace those of the configuration, by dotted path: ``{"training.epochs": 5}``; a number is an index
-        of a list, ``"network.hidden.0"``.
+        Values that replace those of the configuration (of a file's translation), by dotted path:
+        ``{"training.epochs": 5}``; a number is an index of a list, ``"network.hidden.0"``.
     edits : mapping, optional
         The same in the file as it is written, whatever its schema, by the path of its keys: ``{"training/epochs": 5}``.
+    note : callable, optional
+        Called with a line on what a translated file says that does not matter here.
 
     Raises
     ------
@@ -54,6 +63,24 @@ def load_config(
     else:
         text, where = _read_file(Path(name_or_path)), source
     data = _apply(parse_yaml(text, where), edits, where, "/")
+    return config_of(data, where, overrides, note=note, name=_run_name(source))
+
+
+def config_of(
+    data: dict[str, Any],
+    where: str,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    note: Callable[[str], None] | None = None,
+    name: str = "fast_and_deep",
+) -> Config:
+    """The configuration that the content of a file says; `where` begins errors, `name` is for files without one."""
+    if is_fast_and_deep(data):
+        translation = translate(data, name, where)
+        if note is not None:
+            for line in translation.notes:
+                note(f"{where}: {line}")
+        data, where = translation.config, f"{where}, translated"
     return _checked(_apply(data, overrides, where), where)
 
 
@@ -97,6 +124,13 @@ def builtin_text(name: str) -> str:
 
 def _configs_folder() -> Any:
     return resources.files("eventsnn.experiments") / "configs"
+
+
+def _run_name(source: str) -> str:
+    """A name for a run, from that of a file."""
+    path = Path(source).absolute()
+    stem = path.parent.name if path.stem == "config" else path.stem
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", stem).lstrip("._-")[:80] or "fast_and_deep"
 
 
 def _yaml() -> YAML:

@@ -108,7 +108,10 @@ def train(
     """
     given = {"training.epochs": epochs, "training.seed": seed, "training.threads": threads}
     overrides: dict[str, Any] = {path: value for path, value in given.items() if value is not None}
-    config = with_overrides(config, overrides) if isinstance(config, Config) else load_config(config, overrides)
+    if isinstance(config, Config):
+        config = with_overrides(config, overrides)
+    else:
+        config = load_config(config, overrides, note=print if progress else None)
     config = located(config)
     dataset, trainer = _build(config)
     run = RunFolder.create(config, Path(out), folder_name)

@@ -219,6 +219,7 @@ class CommonTraining(Strict):
         None, "threads; null: all cores this process may use. The results are the same bits for any number"
     )
     savepoint_every: PositiveInt = default(1, "epochs between two savepoints (the last epoch always gets one)")
+    savepoints: tuple[PositiveInt, ...] = default((), "further epochs after which there is a savepoint", strict=False)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> CommonTraining:

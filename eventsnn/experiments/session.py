@@ -126,7 +126,8 @@ class Session:
         """Keep what the epoch brought."""
         training = self.config.training
         self.keep()
-        if self.last.epoch % training.savepoint_every == 0 or self.last.epoch == training.epochs:
+        epoch = self.last.epoch
+        if epoch % training.savepoint_every == 0 or epoch in (training.epochs, *training.savepoints):
             self.save()
         else:
             self.write_metrics()

@@ -167,7 +167,7 @@ def _config_of(path: Path, base: str | Path, parameters: Sequence[SweepParameter
         for place in parameter.path:
             (edits if "/" in place else overrides)[place] = value
     try:
-        return located(load_config(base, overrides, edits))
+        return located(load_config(base, overrides, edits=edits))
     except ConfigError as error:
         setting = ", ".join(f"{p.path[0]} = {_text(v)}" for p, v in zip(parameters, values, strict=True))
         raise ConfigError(f"{path}: with {setting}: {error}") from error
