@@ -16,7 +16,12 @@ from eventsnn.experiments.config import load_config, with_overrides
 from eventsnn.experiments.run_folder import RunFolder
 from eventsnn.experiments.schema import Config
 from eventsnn.experiments.session import (
-    RunResult, Session, TrainingInterrupted, recorded_until, write_comparison, write_report,
+    RunResult,
+    Session,
+    TrainingInterrupted,
+    recorded_until,
+    write_comparison,
+    write_report,
 )  # fmt: skip
 from eventsnn.network import Sequential
 from eventsnn.training.checkpoint import clean_up

@@ -201,6 +201,15 @@ class LayerRunner:
         """The last block's record (first-spike neurons only)."""
         return self._record
 
+    @property
+    def emitted(self) -> NDArray[np.float64]:
+        """First spike times of the last block as the next layer sees them (first-spike neurons only)."""
+        return self._record.time
+
+    def of_emitted(self, d_emitted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """dL/dT of the neurons' spikes from dL/dT of those emitted."""
+        return d_emitted
+
     def peaks(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Enter the highest peaks of the silent neurons with wanted[sample, neuron] into the record.
 

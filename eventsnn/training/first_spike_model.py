@@ -13,6 +13,7 @@ from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss
 from eventsnn.network import Sequential
+from eventsnn.simulation.delayed_layers import DelayedRunner
 from eventsnn.simulation.event_driven import first_spike_times
 from eventsnn.simulation.parallel import BlockPool
 from eventsnn.spikes import Spikes
@@ -87,7 +88,16 @@ class FirstSpikeModel(Model):
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
         """See `Model.block`."""
-        return _Block(self._network, gradients, {name: np.zeros(delay.shape) for name, delay in self._delays.items()})
+        return self._block_of(self._network, gradients)
+
+    def _block_of(
+        self,
+        network: Sequential,
+        gradients: dict[str, NDArray[np.floating]],
+        runners: Sequence[DelayedRunner] | None = None,
+    ) -> BlockGradient:
+        delays = {name: np.zeros(delay.shape) for name, delay in self._delays.items()}
+        return _Block(network, gradients, delays, runners)
 
     def shared(self, spikes: Any) -> frozenset[str]:
         """The raw values of delays: their gradients follow from the sum over the blocks."""
@@ -116,9 +126,11 @@ class FirstSpikeModel(Model):
         """See `Model.outputs`."""
         return first_spike_times(self._network, spikes, pool)
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
         """See `Model.evaluate`; the losses contain the price of the delays."""
-        losses, classes, outputs = super().evaluate(spikes, labels, pool)
+        losses, classes, outputs = super().evaluate(spikes, labels, pool, **options)
         for regularizer in self._regularizers:
             losses = losses + regularizer.value_and_grad(self._raw())[0]
         return losses, classes, outputs
@@ -135,9 +147,13 @@ class _Block(BlockGradient):
     """A block that hands over its gradients of delays, `BlockOutcome.deferred`; valid until it runs again."""
 
     def __init__(
-        self, network: Sequential, gradients: Mapping[str, NDArray[np.floating]], delays: dict[str, NDArray[np.float64]]
+        self,
+        network: Sequential,
+        gradients: Mapping[str, NDArray[np.floating]],
+        delays: dict[str, NDArray[np.float64]],
+        runners: Sequence[DelayedRunner] | None,
     ) -> None:
-        super().__init__(network, {**gradients, **delays})
+        super().__init__(network, {**gradients, **delays}, runners)
         self._delays = delays
 
     def run(self, *arguments: Any, **options: Any) -> BlockOutcome:

@@ -97,9 +97,31 @@ class Model(ABC):
     def refresh(self, blocks: list[Any]) -> None:  # noqa: B027 - a chain's arrays are its weights themselves
         """Take over the present values of `arrays`."""
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
-        """Loss of every sample (zeros without labels), its class, -1 where no output fired, and its outputs."""
-        outputs = self.outputs(spikes, pool)
+    def begin_batch(self, step: int) -> None:  # noqa: B027 - for models that draw noise
+        """Make ready for the update number `step`, counted from 0."""
+
+    def options_of_block(self, block: int, n_samples: int) -> dict[str, Any]:
+        """Further arguments of the block's `run`."""
+        return {}
+
+    def end_batch(self, gradients: Mapping[str, NDArray[np.floating]]) -> None:  # noqa: B027 - likewise
+        """Take the gradients of the batch, summed by block, back to `arrays`, in place."""
+
+    def noise_state(self) -> dict[str, Any]:
+        """What a savepoint must know of the noise."""
+        return {}
+
+    def load_noise_state(self, state: dict[str, Any]) -> None:  # noqa: B027 - likewise
+        """Take over a `noise_state`."""
+
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
+        """Loss of every sample (zeros without labels), its class, -1 where no output fired, and its outputs.
+
+        options : of `outputs`
+        """
+        outputs = self.outputs(spikes, pool, **options)
         loss: Any = self.loss
         losses = np.zeros(len(outputs)) if labels is None else loss_of(loss, outputs, labels, self.tau_syn)[0]
         classes = decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
