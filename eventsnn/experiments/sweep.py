@@ -114,7 +114,7 @@ def sweep(
     A run that is finished is not run again; one that was killed goes on from its latest savepoint, to the same bits.
     More values may be added to the file later: what is there is kept.
     """
-    plan = read_sweep(file, config)
+    plan = read_sweep(file, config, note=print if progress else None)
     folder = Path(out) / plan.name
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,9 @@ class Sweep:
     points: tuple[SweepPoint, ...]
 
 
-def read_sweep(path: str | Path, config: str | Path | None = None) -> Sweep:
+def read_sweep(
+    path: str | Path, config: str | Path | None = None, *, note: Callable[[str], None] | None = None
+) -> Sweep:
     """Read a sweep file and check every configuration that it leads to.
 
     Parameters
@@ -75,6 +77,8 @@ def read_sweep(path: str | Path, config: str | Path | None = None) -> Sweep:
         ``value``), and ``config``, the configuration they belong to.
     config : str or path, optional
         A built-in configuration or a file, instead of the sweep file's own.
+    note : callable, optional
+        As for `load_config`; of the first combination.
 
     Raises
     ------
@@ -96,7 +100,8 @@ def read_sweep(path: str | Path, config: str | Path | None = None) -> Sweep:
     grid = list(itertools.product(*(parameter.values for parameter in data.parameters)))
     points = []
     for name, values in zip(_folder_names(short_names(parameters), grid), grid, strict=True):
-        points.append(SweepPoint(name, values, _config_of(path, base, data.parameters, values)))
+        say = None if points else note
+        points.append(SweepPoint(name, values, _config_of(path, base, data.parameters, values, say)))
     return Sweep(_safe(path.name.removesuffix(path.suffix)) or "sweep", parameters, tuple(points))
 
 
@@ -160,14 +165,20 @@ def _one_spelling(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "parameters": changed}
 
 
-def _config_of(path: Path, base: str | Path, parameters: Sequence[SweepParameter], values: Sequence[Any]) -> Config:
+def _config_of(
+    path: Path,
+    base: str | Path,
+    parameters: Sequence[SweepParameter],
+    values: Sequence[Any],
+    note: Callable[[str], None] | None,
+) -> Config:
     overrides: dict[str, Any] = {}
     edits: dict[str, Any] = {}
     for parameter, value in zip(parameters, values, strict=True):
         for place in parameter.path:
             (edits if "/" in place else overrides)[place] = value
     try:
-        return located(load_config(base, overrides, edits=edits))
+        return located(load_config(base, overrides, edits=edits, note=note))
     except ConfigError as error:
         setting = ", ".join(f"{p.path[0]} = {_text(v)}" for p, v in zip(parameters, values, strict=True))
         raise ConfigError(f"{path}: with {setting}: {error}") from error

@@ -1,11 +1,14 @@
 """Sweep files: what they say, how the runs are called, and every mistake in one clear line."""
 
+import json
+
 import pytest
 
 from eventsnn.errors import CheckpointError, ConfigError
 from eventsnn.experiments.config import builtin_text, load_config
 from eventsnn.experiments.sweep_file import read_sweep, short_names
 from eventsnn.experiments.sweep_table import RESULTS, SweepTable, read_table, write_table
+from tests.experiments.fast_and_deep_files import delays, yin_yang
 
 GRID = """\
 config: xor
@@ -134,3 +137,29 @@ def test_read_table_refuses_other_files(tmp_path, text, message):
     with pytest.raises(CheckpointError) as caught:
         read_table(tmp_path)
     assert message in str(caught.value)
+
+
+def test_read_sweep_takes_a_sweep_file_of_fast_and_deep_unchanged(tmp_path):
+    """Their form: `value`, slashes, no configuration; layers turned into others keep the keys of what they were."""
+    base = yin_yang(delays("DelaySynaptic", 0.003), 0.01, 1.0)
+    (tmp_path / "theirs.yaml").write_text(json.dumps(base))
+    text = """\
+parameters:
+  - path: [training_params/torch_seed, training_params/numpy_seed]
+    value: [1000, 1001]
+  - path: [network_layout/layers/0/name, network_layout/layers/2/name]
+    value: ["DelayAxonal", "BroadcastLayer"]
+  - path: network_layout/layers/1/size
+    value: [30, 5]
+"""
+    notes = []
+    sweep = read(tmp_path, text, config=tmp_path / "theirs.yaml", note=notes.append)
+    assert sweep.points[3].name == "torch_seed=1000,layers.0.name=BroadcastLayer,layers.1.size=5"
+    first, other = sweep.points[0].config, sweep.points[7].config
+    assert [layer.delay and layer.delay.kind for layer in first.network.layers] == ["axonal", "axonal"]
+    assert [layer.delay for layer in other.network.layers] == [None, None]
+    assert (first.network.layers[0].size, other.network.layers[0].size) == (30, 5)
+    assert first.training.seed != other.training.seed
+    assert len(notes) == len(set(notes)) > 0  # of one run, not of all eight
+    with pytest.raises(ConfigError, match="torch_sed: unknown key; did you mean 'torch_seed'"):
+        read(tmp_path, text.replace("torch_seed", "torch_sed"), config=tmp_path / "theirs.yaml")
