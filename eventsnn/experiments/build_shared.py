@@ -28,6 +28,7 @@ from eventsnn.experiments.schema_training import (
 )
 
 __all__ = [
+    "available_cores",
     "build_first_spike_loss",
     "build_optimizer",
     "build_schedule",
@@ -117,6 +118,11 @@ def n_threads(config: Config) -> int:
     """Threads to use; the configuration's null means all cores that this process may use."""
     if config.training.threads is not None:
         return config.training.threads
+    return available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -112,6 +112,12 @@ class LayerHardware:
     weight_step: float | None = None
     gradient_tau_ratio: float | None = None
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the same weights and inputs can give other spikes: noise beyond the fixed pattern."""
+        noise = self.threshold_noise
+        return max(noise.sample, noise.batch, self.delay_jitter, self.spike_jitter) > 0.0
+
 
 @dataclass(frozen=True)
 class Hardware:

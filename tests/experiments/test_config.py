@@ -93,6 +93,14 @@ def test_load_config_applies_overrides(tmp_path):
     assert config.training.seed == 0
 
 
+def test_load_config_sets_entries_of_lists_and_of_the_file_as_written(tmp_path):
+    given = {"network.hidden": [20, 10]}
+    assert load_config("xor", given | {"network.hidden.1": 7}).network.hidden == (20, 7)
+    assert load_config("xor", {"network.hidden.0": 5}, edits={"network/hidden": [1, 2]}).network.hidden == (5, 2)
+    assert with_overrides(load_config("xor"), {"network.hidden.0": 6}).network.hidden == (6,)
+    assert load_config("xor").network.hidden == (20,)  # the file is not changed
+
+
 def test_config_cannot_be_changed():
     config = load_config("xor")
     with pytest.raises(Exception, match="frozen"):
@@ -359,6 +367,11 @@ def test_load_config_prefers_the_builtin_one_to_a_file(tmp_path, monkeypatch):
         ({"training.epoch": 3}, "training.epoch: unknown key; did you mean 'epochs'?"),
         ({"training.epochs": -1}, "training.epochs: must be >= 1"),
         ({"name.x": 1}, "name.x cannot be set, 'name' is not a mapping"),
+        (
+            {"network.hidden.1": 1},
+            "network.hidden.1 cannot be set, 'network.hidden' is a list of 1 and '1' is",
+        ),
+        ({"network.hidden.x": 1}, "'network.hidden' is a list of 1 and 'x' is no index of it"),
     ],
 )
 def test_load_config_checks_overrides(overrides, message):
