@@ -100,7 +100,7 @@ def _delays(
     learned = learned_delay(delay)
     raw = rng.normal(delay.mean, delay.std, size=own)
     learned.rectify(raw)
-    return learned.delay_of(raw, tau_syn)
+    return np.asarray(learned.delay_of(raw, tau_syn), np.float64)
 
 
 def learned_delay(delay: DelayConfig, rate: float = 1.0) -> LearnedDelay:
