@@ -239,9 +239,11 @@ class GraphModel(Model):
         """See `Model.finish`."""
         add_prices(self._prices, self._learnable.delays, outcomes, gradients)
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
         """See `Model.evaluate`; the losses contain the price of the delays, and of the other regularisers nothing."""
-        losses, classes, outputs = super().evaluate(spikes, labels, pool)
+        losses, classes, outputs = super().evaluate(spikes, labels, pool, **options)
         return losses + price_of(self._prices, self._learnable.delays), classes, outputs
 
     def refresh(self, blocks: list[Any]) -> None:
