@@ -69,7 +69,7 @@ class Learnable:
 
     def network(self) -> Network:
         """The network with the present values; delays are rectified first (`LearnedDelay.rectify`)."""
-        values = {}
+        values: dict[str, NDArray[np.floating]] = {}
         for name, array in self.arrays.items():
             if name in self._delays:
                 self._delays[name].rectify(array)

@@ -238,14 +238,14 @@ class LearnedDelay:
         return np.array(raw)
 
     def delay_of(
-        self, raw: NDArray[np.floating], unit: float, out: NDArray[np.floating] | None = None
-    ) -> NDArray[np.floating]:
+        self, raw: NDArray[np.floating], unit: float, out: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """The delays of the connection, in the unit of the spike times; into `out` if it is given."""
         delays = self.positivity.delay(raw) * unit
         if (self.shared_pre, self.shared_post) != (1, 1):
             delays = np.tile(delays, (self.shared_pre, self.shared_post))
         if out is None:
-            return np.asarray(delays)
+            return np.asarray(delays, np.float64)
         out[...] = delays
         return out
 
