@@ -7,8 +7,10 @@ import pytest
 
 from eventsnn import LI, LIF, Dense, Network, Population, Projection, Sequential, Spikes, simulate
 from eventsnn.errors import ValidationError
+from eventsnn.kernels.euler_forward import euler_forward
 from eventsnn.plotting import plot_euler_comparison
 from eventsnn.plotting.euler import euler_layers
+from eventsnn.simulation.layers import input_events, neuron_constants
 
 RNG = np.random.default_rng(5)
 INPUTS = Spikes.from_first_times([[0.0, 0.31, 1.0, 0.5]])
@@ -64,6 +66,20 @@ def test_euler_layers_agree_with_the_slow_way(neurons, delays):
         np.testing.assert_allclose(own.spikes.times, [t for t, _ in spikes], rtol=1e-12)
         arrivals = spikes
     assert found["hidden"].spikes.n_events > 0
+
+
+def test_euler_layers_fire_when_the_kernel_of_the_euler_forward_pass_does():
+    network = chain((FIRES_ONCE, FIRES_ONCE), (RNG.uniform(0, 1, (4, 6)), 0.0))
+    found, spikes = euler_layers(network, INPUTS, 0.05, 100), INPUTS
+    for layer in network.layers:
+        times, none = np.empty((1, layer.n_neurons)), np.empty((0, 0))
+        constants = neuron_constants(layer.neuron, layer.n_neurons, np.inf)
+        delay = np.broadcast_to(layer.connection.delay, layer.connection.weight.shape).copy()
+        euler_forward(
+            constants, layer.connection.weight, delay, none, np.empty((0, 0, 0)), input_events(spikes), 0.05, 100, times
+        )  # fmt: skip
+        np.testing.assert_allclose(found[layer.name].first_times(), times[0], rtol=1e-12)
+        spikes = Spikes.from_first_times(times)
 
 
 def test_euler_layers_come_closer_with_the_step():
