@@ -193,3 +193,28 @@ def test_learning_rates_of_layers_are_absolute():
     for key in ("hidden.weight", "output.delay"):
         # the rates are the same but for the rounding of rate * factor, in float32
         np.testing.assert_allclose(found[0].parameter(key), found[1].parameter(key), rtol=1e-5)
+
+
+def test_build_trainer_passes_noise_and_limits_on():
+    changes = layers_of(CHIP, {"weight_max": 1.0, "spike_jitter": 0.5}, {"gradient_tau_ratio": 2.0})
+    forward = {"training.forward": {"name": "euler", "resolution": 0.1, "t_max": 6.0}}
+    config = load_config(CHIP, SMALL | changes | forward)
+    data, network = built(config)
+    trainer = build_trainer(config, network)
+    hardware = trainer.hardware
+    first, second = hardware.of("hidden"), hardware.of("output")
+    tau_syn = config.network.tau_syn  # the unit of the configuration's times
+    assert (first.spike_jitter, second.spike_jitter) == (0.5 * tau_syn, 0.0)
+    assert (first.delay_jitter, second.delay_jitter) == (0.01 * tau_syn, 0.01 * tau_syn)
+    assert (first.weight_max, second.weight_max) == (1.0, 2.1)
+    assert first.weight_step == second.weight_step == pytest.approx(1 / 30)
+    assert (first.gradient_tau_ratio, second.gradient_tau_ratio) == (None, 2.0)
+    noise = first.threshold_noise
+    assert (noise.sample, noise.batch, noise.fixed_mean, noise.fixed_std) == (0.0, 0.04, 0.13, 0.08)
+    assert (hardware.euler.dt, hardware.euler.t_max) == (0.1 * tau_syn, 6.0 * tau_syn)
+    trainer.fit(data.train, None, 1, progress=False)
+    assert np.abs(trainer.network.weights[0]).max() <= 1.0
+    assert (
+        build_trainer(load_config("yin_yang_WA30", SMALL), built(load_config("yin_yang_WA30", SMALL))[1]).hardware
+        is None
+    )
