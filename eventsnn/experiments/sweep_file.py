@@ -98,7 +98,7 @@ def read_sweep(
     if doubled:
         raise ConfigError(f"{path}: {doubled[0]} is listed twice")
     grid = list(itertools.product(*(parameter.values for parameter in data.parameters)))
-    points = []
+    points: list[SweepPoint] = []
     for name, values in zip(_folder_names(short_names(parameters), grid), grid, strict=True):
         say = None if points else note
         points.append(SweepPoint(name, values, _config_of(path, base, data.parameters, values, say)))
