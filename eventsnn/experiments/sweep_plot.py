@@ -14,7 +14,6 @@ from eventsnn.experiments.sweep_table import SweepTable, read_table
 __all__ = ["draw_sweep"]
 
 _COLUMNS = ("test_accuracy", "test_loss", "valid_accuracy", "epochs", "seconds")
-_MAX_PANELS = 6
 
 
 def draw_sweep(folder: Path | str, *, column: str = "test_accuracy") -> list[Path]:
@@ -69,10 +68,12 @@ def draw_sweep(folder: Path | str, *, column: str = "test_accuracy") -> list[Pat
 
 def _others(table: SweepTable, names: Sequence[str]) -> tuple[str | None, str | None]:
     """Of the other parameters that with the lines and that with the axes."""
+    from eventsnn.plotting.sweep import MAX_PANELS
+
     if not names:
         return None, None
     lines, *rest = names
-    return lines, next((name for name in rest if len(_values(table, name)) <= _MAX_PANELS), None)
+    return lines, next((name for name in rest if len(_values(table, name)) <= MAX_PANELS), None)
 
 
 def _values(table: SweepTable, name: str) -> set[Any]:

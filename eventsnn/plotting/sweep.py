@@ -27,11 +27,11 @@ from eventsnn.plotting.style import (
     style_axes,
 )
 
-__all__ = ["plot_sweep"]
+__all__ = ["MAX_PANELS", "plot_sweep"]
 
 _LOG_FROM = 20.0  # largest over smallest value from which the axis is logarithmic
 _MAX_TICKS = 8  # numbers up to which every value gets a tick of its own
-_MAX_PANELS = 6
+MAX_PANELS = 6
 _PER_ROW = 3
 
 
@@ -97,9 +97,9 @@ def plot_sweep(
     names = names or {}
     results = _results(where, rows, column)
     panel_values = _distinct(rows, panels)
-    if len(panel_values) > _MAX_PANELS:
+    if len(panel_values) > MAX_PANELS:
         raise ValidationError(
-            f"{where}.panels: {panels} has {len(panel_values)} values, at most {_MAX_PANELS} are drawn"
+            f"{where}.panels: {panels} has {len(panel_values)} values, at most {MAX_PANELS} are drawn"
         )
 
     scale = _Scale(_distinct(rows, x))
@@ -173,8 +173,8 @@ class _Scale:
         span = 1.0
         if self.is_numeric and len(self.values) > 1:
             places = np.log10(self.values) if self.is_log else np.asarray(self.values, dtype=np.float64)
-            span = float(np.diff(places).min())
-        self.span = span  # the least distance of two values, in the axis' own measure
+            span = min(float(np.diff(places).min()), float(places[-1] - places[0]) / 8)
+        self.span = span  # the least distance of two values, not more than 1/8 of all, in the axis' own measure
 
     def place(self, value: Any, shift: float) -> float:
         """Position of a value; `shift`, a part of the least distance, keeps the bars of several lines apart."""
