@@ -29,11 +29,12 @@ from eventsnn.kernels.constants import (
     STATUS_OK,
     DelayTables,
 )
+from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak, solve_found
 from eventsnn.kernels.sorting import sort_events
-from eventsnn.kernels.spike_time import crosses, family_of, spike_time_and_slope
+from eventsnn.kernels.spike_time import FAMILY_DOUBLE, crosses, family_of, spike_time_and_slope
 
 #: rounding of the bound that rules out crossings, relative to its terms
 _SLACK = 1e-11
@@ -126,6 +127,16 @@ def _enter_found(found, i, p, q, s_low, s_high, n, k):
 
 
 @kernel
+def _enter_together(found, i, crossings, events, start, end, delay, n):
+    """Enter what `few_inputs` has found of neuron n; delay : (n_pre,), its own."""
+    reference, begin, following = events.times[start], crossings[0, n], np.inf
+    for k in range(start, end):
+        a = events.times[k] + delay[events.neurons[k]]
+        following = a if begin < a < following else following
+    _enter_found(found, i, crossings[1, n], crossings[2, n], begin - reference, following - reference, n, start)
+
+
+@kernel
 def _by_tables(
     constants, tables, weight, times, neurons, start, grow_mem, grow_syn, fade, keys, places, m, n, last, found, n_found
 ):
@@ -185,7 +196,10 @@ def _step_by_step(weight, events, keys, places, m, n, theta, tau_mem, tau_syn, d
 
 
 @kernel(allocates=True)
-def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter, events, record, last, found, out):
+def delayed_forward(
+    constants, shared, tables, weight, delay, by_pre, weight_by_pre, delay_by_pre, threshold, jitter, events, record,
+    last, found, out,
+):  # fmt: skip
     """First spikes of a block; returns (status, sample) as `layer_forward`.
 
     Parameters
@@ -194,6 +208,7 @@ def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter,
     shared : LayerConstants of the same neurons; only looked at where tables.usable
     tables : DelayTables of `delay`; not usable with `threshold` or `jitter`
     weight, delay : (n_post, n_pre), rows by postsynaptic neuron; delay in float64, added to every arrival
+    by_pre, weight_by_pre, delay_by_pre : the same three by presynaptic neuron, (n_pre, n_post)
     threshold : float64, (n_samples, n_post), v_threshold - v_leak of every neuron in every sample, or of size 0
     jitter : float64, (n_samples, n_pre, n_post), added to the arrival times, which are not before 0; or of size 0
     events : InputEvents
@@ -211,6 +226,8 @@ def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter,
     places, spare_places, heads = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size + 1, np.int64)
     grow_mem, grow_syn, fade = np.empty(longest), np.empty(longest), np.empty(longest)
     clock = np.empty((2, events.times.size))
+    few = n_post >= FEWEST_NEURONS and shared.family == FAMILY_DOUBLE and shared.t_end == np.inf
+    rows, crossings = np.empty((4 * MOST_INPUTS, n_post)), np.empty((8, n_post))
     written = 0
     out.offsets[0] = 0
     for b in range(events.offsets.size - 1):
@@ -222,7 +239,18 @@ def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter,
                 clock[REFERENCE, k] = events.times[start]
         first_out, n_found = written, 0
         record.time[b, :] = np.inf
+        together = by_tables and few and end - start <= MOST_INPUTS
+        if together and not few_inputs(
+            shared, by_pre, weight_by_pre, delay_by_pre, events, start, end, grow_mem, rows, crossings
+        ):
+            return STATUS_NOT_FINITE, b
         for n in range(n_post):
+            if together and crossings[3, n] >= crossings[0, n]:  # nothing in doubt before its spike, if it has one
+                if crossings[0, n] < np.inf:
+                    _enter_together(found, n_found, crossings, events, start, end, delay[n], n)
+                    last[b, n] = crossings[0, n]
+                    n_found += 1
+                continue
             m = _arrivals(
                 events, start, end, delay, jitter, b, n, constants.t_end, keys, places, spare_keys, spare_places, heads
             )

@@ -91,8 +91,8 @@ class DelayedRunner(LayerRunner):
             return super().forward(events, first_sample)
         weight, delay = self._columns
         status, sample = delayed_forward(
-            self._neurons, self._shared, self._by_post, weight, delay, self._threshold, self._jitter, events,
-            self._record, self._last, self._found, self._out,
+            self._neurons, self._shared, self._by_post, weight, delay, self._by_pre, self.weight, self._matrix,
+            self._threshold, self._jitter, events, self._record, self._last, self._found, self._out,
         )  # fmt: skip
         self._require_finite(status, first_sample + sample)
         return self.output
