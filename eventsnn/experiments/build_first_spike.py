@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eventsnn.channels import BiasSpikes, Repeat
 from eventsnn.connections import Dense
@@ -89,7 +90,7 @@ def _n_outputs(k: int, size: int | None, n_classes: int) -> int:
 
 def _delays(
     where: str, delay: DelayConfig, n_pre: int, n_post: int, tau_syn: float, rng: np.random.Generator
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+) -> NDArray[np.floating]:
     shape = (1 if delay.kind == "dendritic" else n_pre, 1 if delay.kind == "axonal" else n_post)
     own = []
     for key, n, what in (("shared_pre", shape[0], "channels before"), ("shared_post", shape[1], "neurons of")):
