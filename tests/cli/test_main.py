@@ -82,14 +82,22 @@ def test_configs_lists_the_builtin_ones(capsys):
         "delayed_match",
         "mnist",
         "mnist_16x16",
+        "mnist_deep",
         "mnist_eventprop",
         "mnist_latency_surrogate",
         "mnist_latency_surrogate_tuned",
         "mnist_rate_surrogate",
         "mnist_rate_surrogate_tuned",
+        "single_in_single_out",
         "xor",
         "yin_yang",
+        "yin_yang_W30",
+        "yin_yang_WA30",
+        "yin_yang_WS30",
+        "yin_yang_WS5",
         "yin_yang_eventprop",
+        "yin_yang_hw_aware_W",
+        "yin_yang_hw_aware_WA",
     ]
     assert all(len(line.split()) > 3 for line in lines)
 

@@ -74,7 +74,7 @@ def test_load_config_reads_every_option(tmp_path, values):
         (
             LATENCY,
             {"network.engine": "clokced"},
-            "network.engine: must be one of event_driven, clocked, got 'clokced'; did",
+            "network.engine: must be one of event_driven, first_spike, clocked, got 'clokced'; did",
         ),
         (LATENCY, {"network.engine": ["clocked"]}, "network.engine: must be one of"),
         (LATENCY, {"network.engine": "event_driven"}, "network.n_steps: unknown key"),

@@ -150,7 +150,10 @@ def test_inference_gives_the_result_of_training(config, tmp_path, capsys):
     assert ("without an output spike" in capsys.readouterr().out) == (config.network.decode == "rate")
 
 
-PICTURES = {"curve", "confusion_matrix", "weight_histograms", "weight_matrices", "receptive_fields", "raster", "traces"}
+PICTURES = {
+    "curve", "confusion_matrix", "weight_histograms", "weight_matrices", "receptive_fields", "raster", "traces",
+    "parameters", "summary",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
