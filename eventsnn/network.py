@@ -132,9 +132,10 @@ class Sequential:
                     "connection drives; give tau_syn as a number (or one per neuron), or build a Network"
                 )
             layer = Layer(name, connection, neuron, channels)
-            if layers and layers[-1].n_neurons != layer.n_sources:
+            n_sources = layer.n_sources  # where the channels cannot be, it raises
+            if layers and layers[-1].n_neurons != n_sources:
                 raise ValidationError(
-                    f"Sequential: {name!r} expects {layer.n_sources} inputs, "
+                    f"Sequential: {name!r} expects {n_sources} inputs, "
                     f"but {layers[-1].name!r} has {layers[-1].n_neurons} neurons"
                 )
             if neuron.n_neurons not in (None, connection.n_post):

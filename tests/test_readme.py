@@ -62,7 +62,7 @@ def test_named_files_exist(page):
 def test_commands_are_those_of_the_command_line():
     text = (ROOT / "README.md").read_text()
     (commands,) = (action.choices for action in _parser()._actions if action.choices)
-    assert set(re.findall(r"^\| `eventsnn (\w+)", text, re.MULTILINE)) == set(commands)
+    assert set(re.findall(r"^\| `eventsnn ([\w-]+)", text, re.MULTILINE)) == set(commands)
     for command in re.findall(r"`(eventsnn train [^`A-Z]+)`", text):
         options = _parser().parse_args(shlex.split(command)[1:])
         assert options.config in list_configs()

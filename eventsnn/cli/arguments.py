@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["natural", "positive"]
+__all__ = ["natural", "positive", "several"]
 
 
 def positive(text: str) -> int:
     """An integer >= 1."""
     return _integer(text, 1)
+
+
+def several(text: str) -> int:
+    """An integer >= 2."""
+    return _integer(text, 2)
 
 
 def natural(text: str) -> int:

@@ -13,6 +13,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("eval", help="draw all pictures of a run", description=__doc__, allow_abbrev=False)
     parser.add_argument("folder", metavar="RUN", help="the run folder")
     parser.add_argument("--epoch", metavar="N", type=natural, help="savepoint to use (default: the latest)")
+    parser.add_argument(
+        "--untrained", action="store_true", help="also pictures with the untrained network beside, in plots/untrained/"
+    )
     parser.add_argument("--threads", metavar="N", type=positive, help="threads (the results do not depend on them)")
     parser.set_defaults(run=run)
 
@@ -21,4 +24,4 @@ def run(options: argparse.Namespace) -> None:
     """Run this command."""
     from eventsnn.experiments.run import evaluate
 
-    evaluate(options.folder, options.epoch, threads=options.threads)
+    evaluate(options.folder, options.epoch, untrained=options.untrained, threads=options.threads)

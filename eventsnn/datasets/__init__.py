@@ -5,6 +5,7 @@ from eventsnn.datasets.base import Dataset, Split
 from eventsnn.datasets.delayed_match import load_delayed_match
 from eventsnn.datasets.files import data_path
 from eventsnn.datasets.mnist import load_mnist
+from eventsnn.datasets.single_in_single_out import load_single_in_single_out
 from eventsnn.datasets.xor import load_xor
 from eventsnn.datasets.yin_yang import generate_yin_yang, load_yin_yang, yin_yang_class
 
@@ -16,6 +17,7 @@ __all__ = [
     "load_bars",
     "load_delayed_match",
     "load_mnist",
+    "load_single_in_single_out",
     "load_xor",
     "load_yin_yang",
     "yin_yang_class",

@@ -25,6 +25,7 @@ def load_xor(
     n_valid: int = 100,
     n_test: int = 100,
     seed: int = 0,
+    complements: bool = False,
 ) -> Dataset:
     """Generate XOR as spikes: two inputs that fire early (1) or late (0), and a bias.
 
@@ -37,16 +38,18 @@ def load_xor(
     bias_time : float or None
         Time of the bias spike in units of tau_syn; None leaves its channel out.
     jitter : float
-        Standard deviation of Gaussian noise on the times of the two inputs in units of tau_syn; times stay >= 0.
+        Standard deviation of Gaussian noise on the times of the inputs in units of tau_syn; times stay >= 0.
     n_train, n_valid, n_test : int
         Number of samples; the four patterns occur equally often (as far as the number divides), in random order.
     seed : int
         The three parts are drawn from independent streams of this seed.
+    complements : bool
+        Two more inputs, with the values 1 - a and 1 - b.
 
     Returns
     -------
     Dataset
-        Inputs a, b and bias; class 1 where a and b differ; `values` are (a, b).
+        Inputs a, b (1 - a, 1 - b) and bias; class 1 where a and b differ; `values` are (a, b) (1 - a, 1 - b).
 
     Raises
     ------
@@ -66,7 +69,7 @@ def load_xor(
     def draw(n_samples: int, stream: np.random.SeedSequence) -> Split:
         rng = np.random.default_rng(stream)
         kind = rng.permutation(np.arange(n_samples) % len(_PATTERNS))
-        values = _PATTERNS[kind]
+        values = np.concatenate((_PATTERNS, 1.0 - _PATTERNS), axis=1)[kind] if complements else _PATTERNS[kind]
         times = latency(values, early, late)
         spikes = spikes_from_times("load_xor", times, tau_syn, bias_time=bias_time, jitter=jitter, rng=rng)
         return Split(spikes, _LABELS[kind], values)

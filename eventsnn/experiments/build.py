@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from eventsnn.datasets import Dataset
-from eventsnn.experiments import build_clocked, build_event_driven
-from eventsnn.experiments.schema import ClockedConfig, Config
+from eventsnn.experiments import build_clocked, build_event_driven, build_first_spike
+from eventsnn.experiments.schema import ClockedConfig, Config, FirstSpikeConfig
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
 
@@ -35,4 +35,6 @@ def build_trainer(config: Config, network: Sequential | Network, *, threads: int
 
 
 def _builder(config: Config) -> Any:
+    if isinstance(config, FirstSpikeConfig):
+        return build_first_spike
     return build_clocked if isinstance(config, ClockedConfig) else build_event_driven

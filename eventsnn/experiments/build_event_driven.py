@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eventsnn.connections import Dense
-from eventsnn.datasets import Dataset, load_mnist
+from eventsnn.datasets import Dataset
 from eventsnn.experiments.build_shared import (
+    build_first_spike_loss,
     build_optimizer,
     build_schedule,
-    generate_dataset,
+    build_silent,
+    build_spike_dataset,
     n_threads,
     network_seed,
     training_seed,
 )
 from eventsnn.experiments.schema import EventDrivenConfig, WeightInit
-from eventsnn.experiments.schema_dataset import Mnist
 from eventsnn.graph import Network, Population, Projection
 from eventsnn.network import Sequential
 from eventsnn.neurons import LI, LIF
@@ -34,10 +35,7 @@ _KINDS = {"weights": "weight", "delays": "delay", "tau_mem": "tau_mem", "tau_syn
 
 def build_dataset(config: EventDrivenConfig) -> Dataset:
     """Load or generate the data set; times are in the unit of the network's tau_syn."""
-    if not isinstance(config.dataset, Mnist):
-        return generate_dataset(config.dataset, config.network.tau_syn)
-    options = config.dataset.model_dump(exclude={"name"})
-    return load_mnist(28 if config.dataset.name == "mnist" else 16, tau_syn=config.network.tau_syn, **options)
+    return build_spike_dataset(config.dataset, config.network.tau_syn)
 
 
 def build_network(config: EventDrivenConfig, n_inputs: int, n_outputs: int) -> Sequential | Network:
@@ -96,7 +94,7 @@ def build_trainer(config: EventDrivenConfig, network: Sequential | Network, *, t
         build_optimizer(config),
         seed=training_seed(config),
         schedule=build_schedule(config),
-        silent=build_silent(config),
+        silent=build_silent(training.silent),
         batch_size=training.batch_size,
         max_dw_norm=training.max_dw_norm,
         min_slope=training.min_slope,
@@ -110,7 +108,6 @@ def build_trainer(config: EventDrivenConfig, network: Sequential | Network, *, t
 
 def build_loss(config: EventDrivenConfig) -> Any:
     """The loss on first spike times or potentials."""
-    from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.voltage_losses import IntegralCrossEntropy, MaxVoltageCrossEntropy, VoltageCrossEntropy
 
     loss = config.training.loss
@@ -121,23 +118,7 @@ def build_loss(config: EventDrivenConfig) -> Any:
         return IntegralCrossEntropy(scale=loss.scale / config.network.t_max)
     if loss.name == "voltage_at":
         return VoltageCrossEntropy(loss.times, scale=loss.scale)
-    kinds = {
-        "cross_entropy": FirstSpikeCrossEntropy,
-        "mse": FirstSpikeMSE,
-        "shift_invariant_mse": ShiftInvariantMSE,
-    }
-    return kinds[loss.name](**loss.model_dump(exclude={"name"}))
-
-
-def build_silent(config: EventDrivenConfig) -> Any:
-    """What wakes silent hidden neurons; None for nothing."""
-    from eventsnn.training.regularizers import SilentHinge, WeightBumping
-
-    silent = config.training.silent
-    if silent.name == "none":
-        return None
-    kind = SilentHinge if silent.name == "hinge" else WeightBumping
-    return kind(**silent.model_dump(exclude={"name"}))
+    return build_first_spike_loss(loss)
 
 
 def _inits(config: EventDrivenConfig) -> list[WeightInit]:

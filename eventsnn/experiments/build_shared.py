@@ -7,11 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from eventsnn.datasets import Dataset, load_bars, load_delayed_match, load_xor, load_yin_yang
+from eventsnn.datasets import (
+    Dataset,
+    load_bars,
+    load_delayed_match,
+    load_mnist,
+    load_single_in_single_out,
+    load_xor,
+    load_yin_yang,
+)
 from eventsnn.experiments.schema import Config
-from eventsnn.experiments.schema_dataset import GeneratedConfig
+from eventsnn.experiments.schema_dataset import GeneratedConfig, Mnist
+from eventsnn.experiments.schema_training import (
+    BumpingConfig,
+    CrossEntropyConfig,
+    HingeConfig,
+    MSEConfig,
+    NoSilentConfig,
+    ShiftInvariantMSEConfig,
+)
 
-__all__ = ["build_optimizer", "build_schedule", "generate_dataset", "n_threads", "network_seed", "training_seed"]
+__all__ = [
+    "available_cores",
+    "build_first_spike_loss",
+    "build_optimizer",
+    "build_schedule",
+    "build_silent",
+    "build_spike_dataset",
+    "generate_dataset",
+    "n_threads",
+    "network_seed",
+    "training_seed",
+]
 
 
 def generate_dataset(dataset: GeneratedConfig, tau_syn: float) -> Dataset:
@@ -26,6 +53,38 @@ def generate_dataset(dataset: GeneratedConfig, tau_syn: float) -> Dataset:
             return load_bars(tau_syn=tau_syn, **options)
         case "delayed_match":
             return load_delayed_match(tau_syn=tau_syn, **options)
+        case "single_in_single_out":
+            return load_single_in_single_out(tau_syn=tau_syn, **options)
+
+
+def build_spike_dataset(dataset: GeneratedConfig | Mnist, tau_syn: float) -> Dataset:
+    """Load or generate a data set of spikes; its times are in units of tau_syn."""
+    if not isinstance(dataset, Mnist):
+        return generate_dataset(dataset, tau_syn)
+    options = dataset.model_dump(exclude={"name"})
+    return load_mnist(28 if dataset.name == "mnist" else 16, tau_syn=tau_syn, **options)
+
+
+def build_first_spike_loss(loss: CrossEntropyConfig | MSEConfig | ShiftInvariantMSEConfig) -> Any:
+    """A loss on first spike times."""
+    from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
+
+    kinds = {
+        "cross_entropy": FirstSpikeCrossEntropy,
+        "mse": FirstSpikeMSE,
+        "shift_invariant_mse": ShiftInvariantMSE,
+    }
+    return kinds[loss.name](**loss.model_dump(exclude={"name"}))
+
+
+def build_silent(silent: NoSilentConfig | HingeConfig | BumpingConfig, **options: Any) -> Any:
+    """What wakes silent neurons, with some options replaced; None for nothing."""
+    from eventsnn.training.regularizers import SilentHinge, WeightBumping
+
+    if silent.name == "none":
+        return None
+    kind = SilentHinge if silent.name == "hinge" else WeightBumping
+    return kind(**silent.model_dump(exclude={"name"}) | options)
 
 
 def build_optimizer(config: Config) -> Any:
@@ -59,6 +118,11 @@ def n_threads(config: Config) -> int:
     """Threads to use; the configuration's null means all cores that this process may use."""
     if config.training.threads is not None:
         return config.training.threads
+    return available_cores()
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -65,10 +65,11 @@ def _describe(item: Any, keys: Sequence[Any]) -> str:
     if kind == "finite_number":
         return f"must be finite, got {value!r}"
     if kind == "union_tag_not_found":
-        return "its key 'name' is missing, which says which variant is meant"
+        return f"its key {context['discriminator']} is missing, which says which variant is meant"
     if kind == "union_tag_invalid":
         choices = [choice.strip(" '") for choice in context["expected_tags"].split(",")]
-        return f"its name must be one of {', '.join(choices)}, got {did_you_mean(context['tag'], choices)}"
+        key = context["discriminator"].strip("'")
+        return f"its {key} must be one of {', '.join(choices)}, got {did_you_mean(context['tag'], choices)}"
     if kind == "literal_error":
         choices = [choice.strip(" '") for choice in context["expected"].replace(" or ", ", ").split(",")]
         return f"must be one of {', '.join(choices)}, got {did_you_mean(value, choices)}"
@@ -141,18 +142,19 @@ def _nearest_key(keys: Sequence[Any], data: Any, model: type[BaseModel]) -> tupl
 
 
 def _model_at(keys: Sequence[Any], model: type[BaseModel], data: Any) -> type[BaseModel] | None:
-    """The model of the mapping at this path; `data` is that mapping (its `name` chooses among variants)."""
+    """The model of the mapping at this path; `data` is that mapping (`name` or `type` chooses among variants)."""
     candidates = [model]
     for key in keys:
         if isinstance(key, int):
             continue
         fields = [candidate.model_fields[key] for candidate in candidates if key in candidate.model_fields]
         candidates = [found for field in fields for found in _models_in(field.annotation)]
-    name = data.get("name") if isinstance(data, dict) else None
-    for candidate in candidates:
-        field = candidate.model_fields.get("name")
-        if field is not None and name in get_args(field.annotation):
-            return candidate
+    for key in ("name", "type"):  # what chooses a variant
+        value = data.get(key) if isinstance(data, dict) else None
+        for candidate in candidates:
+            field = candidate.model_fields.get(key)
+            if field is not None and value in get_args(field.annotation):
+                return candidate
     known = [len(set(data) & set(candidate.model_fields)) for candidate in candidates]
     return candidates[known.index(max(known))] if candidates else None
 

@@ -60,28 +60,35 @@ class RunFolder:
     # -- creating and opening -------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, config: Config, out: Path) -> RunFolder:
-        """Make a new run folder in `out` and write config.yaml; the name is unique even within a second.
+    def create(cls, config: Config, out: Path, name: str | None = None) -> RunFolder:
+        """Make a new run folder in `out` and write config.yaml.
+
+        Its name is ``<config.name>_<time>``, unique even within a second. With `name` it is that; what a kill left of a
+        run before its first savepoint is used again.
 
         Raises
         ------
         CheckpointError
-            `out` is a file, or cannot be written.
+            `out` is a file, or cannot be written; a run of that `name` is there.
         """
         stem = f"{config.name}_{datetime.now().strftime('%Y-%m-%dT%H-%M-%S')}"
         try:
             out.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
-                path = out / (stem if number == 1 else f"{stem}_{number}")
+                path = out / (name or (stem if number == 1 else f"{stem}_{number}"))
                 try:
                     path.mkdir()  # fails when it exists: two runs that start together cannot share it
                     break
                 except FileExistsError:
+                    if name is not None:
+                        break
                     number += 1
             run = cls(path)
-            run.savepoints.mkdir()
-            run.plots.mkdir()
+            if name is not None and run.epochs():
+                raise CheckpointError(f"{path}: there is a run already; `eventsnn continue` goes on with it")
+            run.savepoints.mkdir(exist_ok=name is not None)
+            run.plots.mkdir(exist_ok=name is not None)
             sync_folder(path)
             sync_folder(out)
         except FileExistsError:

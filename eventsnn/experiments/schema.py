@@ -1,9 +1,10 @@
 """What a configuration file may contain: one strict model per mapping of the YAML file.
 
 To add an option, add a field in `schema_dataset`, `schema_network` or `schema_training` (with its description and
-bounds), or in `schema_clocked` for networks on a time grid; use it in `eventsnn.experiments.build_event_driven` or
-`build_clocked`, and set it in the built-in configurations that want it. Rules that hold everywhere: unknown keys are
-errors, nothing is converted (an int is accepted where a float is wanted, never a string or a bool), numbers are finite.
+bounds), in `schema_first_spike` for chains described layer by layer, or in `schema_clocked` for networks on a time
+grid; use it in `eventsnn.experiments.build_event_driven`, `build_first_spike` or `build_clocked`, and set it in the
+built-in configurations that want it. Rules that hold everywhere: unknown keys are errors, nothing is converted (an int
+is accepted where a float is wanted, never a string or a bool), numbers are finite.
 Variants (``dataset``, ``optimizer``, ``schedule``, ``loss``, ``silent``) are chosen by their key ``name``, the kind of
 experiment by ``network.engine``.
 """
@@ -18,10 +19,11 @@ from pydantic import model_validator
 from eventsnn.experiments.schema_base import Strict, described
 from eventsnn.experiments.schema_clocked import ClockedDatasetConfig, ClockedNetworkConfig, ClockedTrainingConfig
 from eventsnn.experiments.schema_dataset import DatasetConfig, MnistImages
+from eventsnn.experiments.schema_first_spike import FirstSpikeNetworkConfig, FirstSpikeTrainingConfig
 from eventsnn.experiments.schema_network import NetworkConfig, WeightInit
 from eventsnn.experiments.schema_training import CommonTraining, TrainingConfig, VoltageAtConfig, VoltageOptions
 
-__all__ = ["ENGINES", "ClockedConfig", "Config", "EventDrivenConfig", "WeightInit"]
+__all__ = ["ENGINES", "ClockedConfig", "Config", "EventDrivenConfig", "FirstSpikeConfig", "WeightInit"]
 
 
 class Config(Strict):
@@ -99,6 +101,47 @@ class EventDrivenConfig(Config):
             raise ValueError(f"training.silent bumping is not for networks where {why}; use hinge or none")
 
 
+class FirstSpikeConfig(Config):
+    """An experiment with a chain of neurons that fire once, described layer by layer."""
+
+    dataset: DatasetConfig = described("data set and its options")
+    network: FirstSpikeNetworkConfig = described("neurons, layers, delays and initial weights")
+    training: FirstSpikeTrainingConfig = described("how the network is trained")
+
+    @property
+    def output_may_be_silent(self) -> bool:
+        """See `Config.output_may_be_silent`."""
+        return True
+
+    @model_validator(mode="after")
+    def _layers_fit_training(self) -> FirstSpikeConfig:
+        training, layers = self.training, self.network.layers
+        delays_are_learned = any(layer.delay is not None and layer.delay.trainable for layer in layers)
+        if not delays_are_learned and not any(layer.trainable for layer in layers):
+            raise ValueError("network.layers: nothing is learned, trainable is false everywhere")
+        if training.regularizers and not delays_are_learned:
+            raise ValueError("training.regularizers delay_l2 is given, but no delay of network.layers is learned")
+        bumping = training.silent.name == "bumping"
+        if training.silent.name == "bumping" and isinstance(training.silent.max_silent_fraction, tuple):
+            raise ValueError(
+                "training.silent.max_silent_fraction must be one number; single layers have their own, "
+                "network.layers[..].max_silent_fraction"
+            )
+        for k, layer in enumerate(layers):
+            own = layer.max_silent_fraction
+            if own is not None and not bumping:
+                raise ValueError(
+                    f"network.layers[{k}].max_silent_fraction is given, but training.silent is {training.silent.name}, "
+                    "not bumping"
+                )
+            if bumping and not layer.trainable and own != 1:
+                raise ValueError(
+                    f"network.layers[{k}]: trainable is false, but bumping would raise the weights; set "
+                    "max_silent_fraction: 1"
+                )
+        return self
+
+
 class ClockedConfig(Config):
     """An experiment on a time grid."""
 
@@ -158,4 +201,8 @@ class ClockedConfig(Config):
 
 
 #: kinds of experiments by their network.engine
-ENGINES: dict[str, type[Config]] = {"event_driven": EventDrivenConfig, "clocked": ClockedConfig}
+ENGINES: dict[str, type[Config]] = {
+    "event_driven": EventDrivenConfig,
+    "first_spike": FirstSpikeConfig,
+    "clocked": ClockedConfig,
+}

@@ -51,6 +51,7 @@ class Xor(Latency):
     """Two binary inputs and a bias spike."""
 
     name: Literal["xor"]
+    complements: bool = default(False, "two more inputs, which fire early where the first two fire late")
     bias_time: NonNegativeFloat | None = default(0.15, "time of the bias spike, in units of tau_syn; null for none")
     jitter: NonNegativeFloat = default(0.0, "standard deviation of the noise on input times, in units of tau_syn")
     n_train: PositiveInt = default(400, "training samples")
@@ -86,6 +87,18 @@ class DelayedMatch(Strict):
     seed: Seed = default(0, "seed of the generated samples")
 
 
+class SingleInSingleOut(Strict):
+    """One input spike and one class: what is learned is a spike time."""
+
+    name: Literal["single_in_single_out"]
+    time: NonNegativeFloat = default(1.0, "time of the input spike, in units of tau_syn")
+    jitter: NonNegativeFloat = default(0.0, "standard deviation of the noise on it, in units of tau_syn")
+    n_train: PositiveInt = default(1, "training samples")
+    n_valid: PositiveInt = default(1, "validation samples")
+    n_test: PositiveInt = default(1, "test samples")
+    seed: Seed = default(0, "seed of the generated samples")
+
+
 class MnistImages(Strict):
     """Which images of MNIST, full (28 x 28) or reduced to 16 x 16, go into which part."""
 
@@ -115,5 +128,5 @@ class Mnist(MnistImages, Latency):
     threshold: Fraction | None = default(0.0, "pixels of a value (0 to 1) up to this stay silent; null: all spike")
 
 
-GeneratedConfig = YinYang | Xor | Bars | DelayedMatch
+GeneratedConfig = YinYang | Xor | Bars | DelayedMatch | SingleInSingleOut
 DatasetConfig = Annotated[GeneratedConfig | Mnist, Field(discriminator="name")]

@@ -184,13 +184,15 @@ class HingeConfig(Strict):
 
 
 class BumpingConfig(Strict):
-    """Weights into neurons that are silent too often are raised."""
+    """Weights of layers that are silent too often are raised."""
 
     name: Literal["bumping"]
     size: PositiveFloat = default(5e-4, "amount added to the weights")
-    max_silent_fraction: NumberOrList = default(0.3, "neurons silent in more samples are bumped: one, or one per layer")
-    targeted: bool = default(True, "bump only the neurons that miss, not their whole layer")
-    exponential: bool = default(True, "double the amount in every batch that still needs a bump")
+    max_silent_fraction: NumberOrList = default(
+        0.3, "a layer of whose spikes a larger share is missing is bumped: one for all, or one per layer"
+    )
+    targeted: bool = default(True, "bump only the neurons that are silent in some sample, not their whole layer")
+    exponential: bool = default(True, "double the amount in every further batch that needs a bump of the same layer")
 
 
 OptimizerConfig = Annotated[SGDConfig | AdamConfig, Field(discriminator="name")]
@@ -219,6 +221,7 @@ class CommonTraining(Strict):
         None, "threads; null: all cores this process may use. The results are the same bits for any number"
     )
     savepoint_every: PositiveInt = default(1, "epochs between two savepoints (the last epoch always gets one)")
+    savepoints: tuple[PositiveInt, ...] = default((), "further epochs after which there is a savepoint", strict=False)
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> CommonTraining:

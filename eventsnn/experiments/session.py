@@ -68,10 +68,10 @@ class Session:
 
     def __init__(
         self, run: RunFolder, config: Config, dataset: Dataset, trainer: Trainer, progress: bool, plots: bool,
-        monitored: dict[str, Any] | None = None,
+        *, on_epoch: Callable[[int], None] | None = None, monitored: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.run, self.config, self.dataset, self.trainer = run, config, dataset, trainer
-        self.progress, self.plots = progress, plots
+        self.progress, self.plots, self.on_epoch = progress, plots, on_epoch
         self.saved_epoch = -1
         self.test: Any = None
         self.monitor = ParameterMonitor()
@@ -129,12 +129,15 @@ class Session:
         """Keep what the epoch brought."""
         training = self.config.training
         self.keep()
-        if self.last.epoch % training.savepoint_every == 0 or self.last.epoch == training.epochs:
+        epoch = self.last.epoch
+        if epoch % training.savepoint_every == 0 or epoch in (training.epochs, *training.savepoints):
             self.save()
         else:
             self.write_metrics()
         if time.monotonic() >= self.next_curve:
             self.draw_curve()
+        if self.on_epoch is not None:
+            self.on_epoch(self.last.epoch)
 
     def save(self) -> None:
         """Savepoint first, then metrics.json: a kill between them leaves no epoch in metrics.json that is lost."""

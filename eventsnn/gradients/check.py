@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from eventsnn.gradients.chain import VoltageLoss, require_time_loss
 from eventsnn.gradients.differences import (
     FLOAT64_TOLERANCE,
     INPUT_TIMES,
+    ROUNDING,
     Float64Difference,
     HighPrecisionDifference,
     LossDifference,
@@ -41,7 +42,7 @@ class GradientEntry:
 
     changed: the step made or removed a spike, or moved one past an input of its neuron, where the derivative jumps;
     the entry then does not count. error: |analytic - numeric| relative to the largest |numeric| of the array, or to
-    least_scale, where `check_eventprop` has one: what lies below it is lost in rounding of larger numbers.
+    least_scale, of delays and of `check_eventprop`: what lies below it is lost in rounding of larger numbers.
     """
 
     name: str
@@ -149,13 +150,14 @@ def check_gradients(
     network, spikes, targets, loss : as for `loss_and_grad`; float32 weights are checked in float64
     method, t_max, output : as for `loss_and_grad`. By "eventprop" differences are in float64; a loss of one's own is
         checked in high precision by `check_eventprop`
-    parameters : names as in `Sequential.parameters`, and "input_times"; default all (input times only if every input
-        neuron fires at most once per sample). By "eventprop" names as in `Network.parameter_names`, and "input.times"
+    parameters : names as in `Sequential.parameter_names`, and "input_times"; default all, of delays those given per
+        neuron or synapse, or not 0 (input times only if every input neuron fires at most once per sample). By
+        "eventprop" names as in `Network.parameter_names`, and "input.times"
     n_entries : how many entries of each array, drawn with `rng`; default all of them
     precision : "float64", or "high" for `digits` decimal digits (mpmath, slow); "auto" takes "high" for small problems
         and, in larger ones, where float64 and the analytic value differ by more than `tolerance`
     digits : decimal digits of "high", >= 20
-    step : relative to the largest weight of the matrix, or to the first layer's tau_syn for times; default 6e-6 in
+    step : relative to the largest weight of the matrix, to the layer's tau_syn for delays and times; default 6e-6 in
         float64 and 10^(-3/8 digits) in high precision, both the best compromise of rounding and truncation
     rng : seed or generator; needed when entries are drawn
     silent_strength : as for `loss_and_grad`; the hinge has no high-precision twin, so float64 only
@@ -218,18 +220,27 @@ def check_gradients(
     _check_arguments(precision, digits, n_entries, silent_strength)
     tolerance = number("check_gradients.tolerance", 1e-7 if tolerance is None else tolerance, above=0)
     network = network.astype(np.float64)
-    _, gradients = loss_and_grad(network, spikes, labels, loss, silent_strength=silent_strength)
+    value, gradients = loss_and_grad(network, spikes, labels, loss, silent_strength=silent_strength)
     analytic: dict[str, NDArray[np.floating]] = {**gradients.parameters, INPUT_TIMES: gradients.input_times}
-    places = _places(network, spikes, parameters, n_entries, rng)
+    places = _places(gradients.parameters, spikes, parameters, n_entries, rng)
     on_times: Any = loss  # `loss_and_grad` has refused all others
     arguments = (network, spikes, labels, on_times)
 
     def differences(names: Sequence[Place], forward: LossDifference) -> list[GradientEntry]:
         relative = forward.default_step if step is None else number("check_gradients.step", step, above=0)
+        # A delay of all neurons alike moves nothing that a loss on differences of times can see: all is rounding.
+        step_of_rounding = relative if forward.precision == "float64" else 0.01  # of the sums of the analytic value
+        least = {
+            name: ROUNDING * abs(value) / (step_of_rounding * scale * tolerance) if name.endswith(".delay") else 0.0
+            for name, scale in forward.scales.items()
+        }
         return [
-            GradientEntry(name, index, float(analytic[name][index]), *forward.derivative(name, index, relative))
+            GradientEntry(
+                name, index, float(analytic[name][index]), *forward.derivative(name, index, relative),
+                least_scale=least[name],
+            )
             for name, index in names
-        ]
+        ]  # fmt: skip
 
     may_refine = precision == "auto" and silent_strength == 0
     if precision == "high" or (may_refine and _work(network, spikes, places) <= SMALL):
@@ -270,7 +281,7 @@ def _check_arguments(precision: str, digits: int, n_entries: int | None, silent_
 
 
 def _places(
-    network: Sequential,
+    arrays: Mapping[str, NDArray[Any]],
     spikes: Spikes,
     names: Sequence[str] | None,
     n_entries: int | None,
@@ -278,7 +289,7 @@ def _places(
 ) -> list[Place]:
     """Name and index of every entry to look at."""
     single = spikes.n_events == 0 or int(spikes.counts().max()) <= 1
-    known = [*network.parameters(), INPUT_TIMES]
+    known = [*arrays, INPUT_TIMES]
     if names is None:
         names = known if single else known[:-1]
     elif isinstance(names, str) or not set(names) <= set(known):
@@ -291,7 +302,7 @@ def _places(
         if name == INPUT_TIMES:
             indices = np.stack((spikes.samples, spikes.neurons), axis=1)
         else:
-            indices = np.argwhere(np.ones(network.parameters()[name].shape, dtype=bool))
+            indices = np.argwhere(np.ones(arrays[name].shape, dtype=bool))
         places += [(name, index) for index in drawn("check_gradients", name, indices, n_entries, generator)]
     return places
 
@@ -310,10 +321,14 @@ def drawn(
 
 
 def _work(network: Sequential, spikes: Spikes, places: list[Place]) -> int:
-    """Neurons to be evaluated in high precision, roughly: one of the layer itself, all of the later ones."""
+    """Neurons to be evaluated in high precision, roughly: of the layer itself those that move, and all later ones."""
     sizes = [layer.n_neurons for layer in network.layers]
-    costs = {name: (1 + sum(sizes[k + 1 :])) * spikes.n_samples for k, name in enumerate(network.parameters())}
-    costs[INPUT_TIMES] = sum(sizes)
+    costs = {INPUT_TIMES: sum(sizes)}
+    for k, layer in enumerate(network.layers):
+        delay = layer.connection.delay
+        moved = {"weight": 1, "delay": 1 if delay.ndim == 2 and delay.shape[1] > 1 else sizes[k]}
+        for kind, n_moved in moved.items():
+            costs[f"{layer.name}.{kind}"] = (n_moved + sum(sizes[k + 1 :])) * spikes.n_samples
     return sum(2 * costs[name] for name, _ in places)
 
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.gradients.first_spike import TimeLoss
-from eventsnn.gradients.high_precision import first_spike_times
+from eventsnn.gradients.high_precision import channel_events, first_spike_times
 from eventsnn.kernels.hinge import add_hinge
 from eventsnn.network import Sequential
-from eventsnn.simulation.delayed_layers import make_runners
+from eventsnn.simulation.delayed_layers import conditional_runners
 from eventsnn.simulation.layers import input_events
 from eventsnn.spikes import Spikes
 
@@ -67,8 +67,11 @@ class LossDifference(ABC):
         self.tau_syn = network.layers[-1].neuron.tau_syn
         self._own: dict[int | None, Signature] = {}
         #: unit of the step
-        self.scales = {name: float(np.abs(w).max()) or 1.0 for name, w in network.parameters().items()}
-        self.scales[INPUT_TIMES] = float(np.min(network.layers[0].neuron.tau_syn))
+        self.scales = {INPUT_TIMES: float(np.min(network.layers[0].neuron.tau_syn))}
+        for layer in network.layers:
+            self.scales[f"{layer.name}.weight"] = float(np.abs(layer.connection.weight).max()) or 1.0
+            self.scales[f"{layer.name}.delay"] = float(np.min(layer.neuron.tau_syn))
+        self._delays = {f"{layer.name}.delay": layer.connection.delay for layer in network.layers}
 
     @abstractmethod
     def losses(self, name: str, index: tuple[int, ...], move: float) -> tuple[NDArray[Any], Signature]:
@@ -77,7 +80,8 @@ class LossDifference(ABC):
     def derivative(self, name: str, index: tuple[int, ...], relative_step: float) -> tuple[float, str, bool]:
         """Difference quotient of the mean loss, its precision, and whether the step met a jump or a kink."""
         h = relative_step * self.scales[name]
-        one_sided = name == INPUT_TIMES and self.first_times[index] < h
+        from_zero = self.first_times if name == INPUT_TIMES else self._delays.get(name)
+        one_sided = from_zero is not None and bool(from_zero[index] < h)
         touched = index[0] if name == INPUT_TIMES else None
         if touched not in self._own:
             self._own[touched] = self.losses(name, index, 0.0)[1]
@@ -101,9 +105,14 @@ class Float64Difference(LossDifference):
     def __init__(
         self, network: Sequential, spikes: Spikes, labels: NDArray[np.int64], loss: TimeLoss, strength: float
     ) -> None:
-        super().__init__(network.astype(np.float64), spikes, labels, loss)  # a copy: its weights move
+        super().__init__(network.astype(np.float64), spikes, labels, loss)  # a copy: its parameters move
         self.strength = strength
-        self.runners = make_runners(self.network)
+        self.moving = self.network.parameters()
+        for layer in self.network.layers:
+            delay = np.array(layer.connection.delay)
+            object.__setattr__(layer.connection, "delay", delay)
+            self.moving[f"{layer.name}.delay"] = delay
+        self.runners = conditional_runners(self.network)  # also delays that are 0 move
 
     def losses(self, name: str, index: tuple[int, ...], move: float) -> tuple[NDArray[Any], Signature]:
         """See `LossDifference.losses`."""
@@ -111,13 +120,13 @@ class Float64Difference(LossDifference):
             times = self.first_times[index[0] : index[0] + 1].copy()
             times[0, index[1]] += move
             return self._run(Spikes.from_first_times(times), self.labels[index[0] : index[0] + 1])
-        weight = self.network.parameters()[name]
-        before = weight[index]
-        weight[index] += move
+        array = self.moving[name]
+        before = array[index]
+        array[index] += move
         try:
             return self._run(self.spikes, self.labels)
         finally:
-            weight[index] = before
+            array[index] = before
 
     def _run(self, spikes: Spikes, labels: NDArray[np.int64]) -> tuple[NDArray[Any], Signature]:
         events = input_events(spikes)
@@ -134,7 +143,7 @@ class Float64Difference(LossDifference):
         signature = []
         for runner, quiet in zip(self.runners, silent, strict=True):
             # A silent neuron under the hinge has the inputs before its highest peak on record.
-            counts = 1 + runner.record.causal_end - runner.events.offsets[:-1, None]
+            counts = 1 + runner.n_causal()
             counts[np.isinf(runner.record.time)] = 0
             signature.append(np.where(quiet, -counts, counts))
         return losses, signature
@@ -155,8 +164,11 @@ class HighPrecisionDifference(LossDifference):
         self.default_step = high_step(digits)
         self.exp = np.frompyfunc(mp.exp, 1, 1)
         self.log = np.frompyfunc(mp.log, 1, 1)
-        self.names = list(network.parameters())
+        self.names = [layer.name for layer in network.layers]
         self.weights = [w.astype(object) for w in network.weights]
+        self.delays = [layer.connection.delay.astype(object) for layer in network.layers]
+        maps = [layer.channel_map if layer.channels else None for layer in network.layers]
+        self.channels = [None if own is None else (own.sources.tolist(), own.bias_times.tolist()) for own in maps]
         names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "i_bias")
         self.lif = [{n: layer.neuron.per_neuron(n, layer.n_neurons) for n in names} for layer in network.layers]
         self.inputs = [(list(s.times.tolist()), s.neurons.tolist()) for s in spikes]
@@ -177,7 +189,8 @@ class HighPrecisionDifference(LossDifference):
             layers = {sample: self._layers(0, moved, neurons) if move else self.base[sample]}
         else:
             inputs = dict(enumerate(self.inputs))
-            layers = {s: self._moved_weight(s, self.names.index(name), index, move) for s in inputs}
+            owner, _, kind = name.rpartition(".")
+            layers = {s: self._moved(s, self.names.index(owner), kind, index, move) for s in inputs}
         output = np.stack([found[-1] for found in layers.values()])
         labels = self.labels[list(layers)]
         losses = self.loss.value(output, labels, self.tau_syn, exp=self.exp, log=self.log)
@@ -185,30 +198,41 @@ class HighPrecisionDifference(LossDifference):
 
     def _layers(self, start: int, times: Sequence[Any], neurons: Sequence[int]) -> list[NDArray[Any]]:
         """First spike times of the layers from `start` on, driven by the given events."""
-        return first_spike_times(self.weights[start:], self.lif[start:], times, neurons, self.digits)
+        return first_spike_times(
+            self.weights[start:], self.lif[start:], times, neurons, self.digits,
+            delays=self.delays[start:], channels=self.channels[start:],
+        )  # fmt: skip
 
-    def _moved_weight(self, sample: int, k: int, index: tuple[int, ...], move: float) -> list[NDArray[Any]]:
-        """All layers after a weight of layer k moved: only its neuron and the later layers are computed anew."""
+    def _moved(self, sample: int, k: int, kind: str, index: tuple[int, ...], move: float) -> list[NDArray[Any]]:
+        """All layers after a weight or delay of layer k moved: only its neurons and later layers are computed anew."""
         base = self.base[sample]
         if not move:
             return base
         times, neurons = self.inputs[sample] if k == 0 else (base[k - 1].tolist(), range(base[k - 1].size))
-        post = index[1]
-        column = self.weights[k][:, post : post + 1].copy()
-        column[index[0], 0] = self.mp.mpf(column[index[0], 0]) + move
-        own = {name: values[post : post + 1] for name, values in self.lif[k].items()}
+        arrays = {"weight": self.weights[k], "delay": self.delays[k]}
+        moved = arrays[kind] = arrays[kind].copy()
+        moved[index] = self.mp.mpf(moved[index]) + move
+        # an axonal delay, or one for all, concerns every neuron of the layer
+        posts = slice(index[1], index[1] + 1) if moved.ndim == 2 and moved.shape[1] > 1 else slice(None)
+        weight, delay = arrays["weight"][:, posts], arrays["delay"]
+        delay = delay[:, posts] if delay.ndim == 2 and delay.shape[1] > 1 else delay
+        own = {name: values[posts] for name, values in self.lif[k].items()}
         layer = base[k].copy()
-        layer[post] = first_spike_times([column], [own], times, neurons, self.digits)[0][0]
+        (layer[posts],) = first_spike_times(
+            [weight], [own], times, neurons, self.digits, delays=[delay], channels=[self.channels[k]]
+        )
         later = self._layers(k + 1, layer.tolist(), range(layer.size)) if k + 1 < len(base) else []
         return [*base[:k], layer, *later]
 
     def _signature(self, inputs: dict[int, Any], layers: dict[int, list[NDArray[Any]]]) -> Signature:
         rows: list[list[list[int]]] = [[] for _ in self.names]
         for sample, found in layers.items():
-            arrivals: Sequence[Any] = inputs[sample][0]
+            events = list(zip(*inputs[sample], strict=True))
             for k, times in enumerate(found):
                 silent = times == np.inf
-                counts = (1 + sum(a < t for a in arrivals) for t in times)
+                channels, delays = self.channels[k], np.broadcast_to(self.delays[k], self.weights[k].shape)
+                events = events if channels is None else channel_events(self.mp, events, *channels)
+                counts = (1 + sum(t + delays[row, n] < time for t, row in events) for n, time in enumerate(times))
                 rows[k].append([0 if s else n for s, n in zip(silent, counts, strict=True)])
-                arrivals = times[~silent].tolist()
+                events = [(time, n) for n, time in enumerate(times) if not silent[n]]
         return [np.array(layer, dtype=np.int64) for layer in rows]

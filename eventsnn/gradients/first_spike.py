@@ -61,12 +61,18 @@ class BlockGradient:
     """Forward, loss and backward of one block; has its own buffers, so blocks can run side by side.
 
     gradients : arrays by name ("hidden.weight", "hidden.delay", ...), added to; what is not there is not kept
+    runners : of the network's layers; by default exact ones
     """
 
-    def __init__(self, network: Sequential, gradients: Mapping[str, NDArray[np.floating]]) -> None:
+    def __init__(
+        self,
+        network: Sequential,
+        gradients: Mapping[str, NDArray[np.floating]],
+        runners: Sequence[DelayedRunner] | None = None,
+    ) -> None:
         require_first_spike(network)
         self.network = network
-        self.runners: list[DelayedRunner] = conditional_runners(network)
+        self.runners = conditional_runners(network) if runners is None else list(runners)
         self.d_delays: list[Any] = [gradients.get(f"{layer.name}.delay") for layer in network.layers]
         self.d_weights = [
             gradients[name] if (name := f"{layer.name}.weight") in gradients else np.zeros_like(layer.connection.weight)
@@ -99,7 +105,7 @@ class BlockGradient:
         """
         for k, runner in enumerate(self.runners):
             events = runner.forward(events, first_sample, conditions[k] if conditions is not None else None)
-        times = self.runners[-1].record.time
+        times = self.runners[-1].emitted
         rows = np.arange(labels.size)
         silent_counts = []
         for k, runner in enumerate(self.runners):
@@ -136,7 +142,7 @@ class BlockGradient:
     @staticmethod
     def _spike_heights(runner: DelayedRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
         """-dL/dT / slope where a neuron fired and something flows, else 0."""
-        spike_heights(d_first, runner.record, min_slope * runner.slope_unit, runner.height)
+        spike_heights(runner.of_emitted(d_first), runner.record, min_slope * runner.slope_unit, runner.height)
         return runner.height
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,13 +58,13 @@ class GraphGradient:
         self.regularizers, self.surrogate = regularizers, surrogate or SpikeCountSurrogate()
         self.put(network, {})
 
-    def put(self, network: Network, scales: Mapping[str, NDArray[np.float64]]) -> None:
+    def put(self, network: Network, rules: Mapping[str, Callable[[Any], Any]]) -> None:
         """Go on with other values of the parameters.
 
-        scales : by name, what a gradient is multiplied by before it is added: the derivative of the parameter with
-            respect to what is learned; 1 where there is none
+        rules : by name, the chain rule from the gradient of the parameter to that of what is learned, applied before it
+            is added; where there is none, the parameter itself is learned
         """
-        self.network, self.scales = network, scales
+        self.network, self.rules = network, rules
         self._readout = None
         if target_of(self.loss) == "potentials":
             self._readout = GraphReadout(network, self.output, self.t_max, self.loss)
@@ -118,7 +118,7 @@ class GraphGradient:
         if self._readout is not None:
             losses, d_values = loss.value_and_grad(values, labels)
             predictions = loss.predictions(values)
-            d_times = self._readout.backward(d_values, self.gradients, self.scales)
+            d_times = self._readout.backward(d_values, self.gradients, self.rules)
             d_inputs = {name: d_times.pop(name) for name in self.network.inputs if name in d_times}
             terms.add(d_times=d_times)
         elif target_of(loss) == "counts":
@@ -194,7 +194,7 @@ class GraphGradient:
         for name, values in found.by_parameter(self._simulated).items():
             if name in self.gradients:
                 wanted = self.gradients[name]
-                wanted += values * self.scales.get(name, 1.0)
+                wanted += self.rules[name](values) if name in self.rules else values
 
 
 def require_graph(where: str, network: Any, loss: Any, output: str | None, t_max: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class GraphReadout:
         self,
         d_values: NDArray[np.float64],
         gradients: Mapping[str, NDArray[np.floating]],
-        scales: Mapping[str, NDArray[np.float64]],
+        rules: Mapping[str, Callable[[Any], Any]],
     ) -> dict[str, NDArray[np.float64]]:
         """dL/dT of the spikes of the last `forward`, by input and population; adds the gradients of its projections."""
         self._d_weight[:] = 0.0
@@ -92,9 +92,10 @@ class GraphReadout:
             if f"{name}.weight" in gradients:
                 gradients[f"{name}.weight"][:] += self._d_weight[first : first + n_pre]
             if f"{name}.delay" in gradients:
-                wanted, scale = gradients[f"{name}.delay"], scales.get(f"{name}.delay", 1.0)
+                wanted, rule = gradients[f"{name}.delay"], rules.get(f"{name}.delay")
                 by_neuron = np.bincount(self._neurons[part] - first, own, minlength=n_pre)
-                wanted += scale * (by_neuron[:, None] if wanted.ndim else by_neuron.sum())
+                found = by_neuron[:, None] if wanted.ndim else by_neuron.sum()
+                wanted += found if rule is None else rule(found)
             first += n_pre
         return d_times
 

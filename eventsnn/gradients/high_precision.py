@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
 
-__all__ = ["GUARD_DIGITS", "crossing_near", "first_spike_times", "flow_factors"]
+__all__ = ["GUARD_DIGITS", "channel_events", "crossing_near", "first_spike_times", "flow_factors"]
 
 # Digits carried beyond those asked for: what cancellation and the accumulated inputs of a few layers can cost.
 GUARD_DIGITS = 15
@@ -33,6 +33,9 @@ def first_spike_times(
     times: Sequence[Any],
     neurons: Sequence[int],
     digits: int = 40,
+    *,
+    delays: Sequence[Any] | None = None,
+    channels: Sequence[tuple[Sequence[int], Sequence[Any]] | None] | None = None,
 ) -> list[NDArray[Any]]:
     """First spike time of every neuron of a chain of first-spike LIF layers, for one sample.
 
@@ -47,6 +50,11 @@ def first_spike_times(
         Input spikes, in any order; several per neuron are allowed. inf means no spike.
     digits : int
         Correct decimal digits of the result; numbers given as float count as exact.
+    delays : list of array_like
+        One per layer, floats or mpf, that fits the weights: a number, (n_pre, 1), (1, n_post) or (n_pre, n_post).
+    channels : list of pairs, or None where the inputs of a layer are the spikes of the one before
+        One per layer, (sources, times): for each row of the weights the neuron its spikes come from, or -1 for a spike
+        of its own at a time; see `eventsnn.channels.ChannelMap`.
 
     Returns
     -------
@@ -75,49 +83,83 @@ def first_spike_times(
     """
     from mpmath import mp
 
-    _check(weights, lif_parameters, times, neurons)
+    channels = [None] * len(weights) if channels is None else channels
+    delays = [np.asarray(delay, dtype=object) for delay in ([0] * len(weights) if delays is None else delays)]
+    _check(weights, lif_parameters, times, neurons, delays, channels)
     with mp.workdps(digits + GUARD_DIGITS):
         events = [(mp.mpf(time), int(neuron)) for time, neuron in zip(times, neurons, strict=True)]
         layers = []
-        for weight, parameters in zip(weights, lif_parameters, strict=True):
-            first = _layer(mp, np.asarray(weight, dtype=object), parameters, events)
+        for weight, parameters, delay, rows in zip(weights, lif_parameters, delays, channels, strict=True):
+            inputs = events if rows is None else channel_events(mp, events, *rows)
+            first = _layer(mp, np.asarray(weight, dtype=object), parameters, inputs, delay)
             layers.append(first)
             events = [(time, neuron) for neuron, time in enumerate(first)]
     with mp.workdps(digits):
         return [np.array([+time for time in first], dtype=object) for first in layers]
 
 
-def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any) -> None:
-    if len(weights) != len(lif_parameters):
-        raise ValidationError(
-            f"first_spike_times: {len(weights)} weight matrices but {len(lif_parameters)} parameter sets; give one each"
-        )
+def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any, delays: Any, channels: Any) -> None:
+    for own, what in ((lif_parameters, "parameter sets"), (delays, "arrays of delays"), (channels, "sets of channels")):
+        if len(weights) != len(own):
+            raise ValidationError(
+                f"first_spike_times: {len(weights)} weight matrices but {len(own)} {what}; give one each"
+            )
     if len(times) != len(neurons):
         raise ValidationError(f"first_spike_times: {len(times)} times but {len(neurons)} neurons; give one each")
     shapes = [np.shape(weight) for weight in weights]
-    for k, shape in enumerate(shapes):
-        if len(shape) != 2 or (k > 0 and shape[0] != shapes[k - 1][1]):
+    for k, (shape, rows, delay) in enumerate(zip(shapes, channels, delays, strict=True)):
+        n_before = shapes[k - 1][1] if k > 0 else None
+        n_rows = n_before if rows is None else len(rows[0])
+        if len(shape) != 2 or n_rows not in (None, shape[0]):
             raise ValidationError(
                 f"first_spike_times: weights[{k}] has shape {shape}; it must be (n_pre, n_post) with n_pre the number "
-                "of neurons of the layer before"
+                "of neurons of the layer before, or of the channels made of them"
             )
-    if shapes and not all(0 <= int(neuron) < shapes[0][0] for neuron in neurons):
-        raise ValidationError(f"first_spike_times: input neurons must be in 0 ... {shapes[0][0] - 1}")
+        if delay.shape not in ((), (shape[0], 1), (1, shape[1]), shape):
+            raise ValidationError(f"first_spike_times: delays[{k}] has shape {delay.shape}, which does not fit {shape}")
+        n_sources = n_before if n_before is not None else (shape[0] if rows is None else max(rows[0], default=-1) + 1)
+        if rows is not None and not all(-1 <= int(source) < n_sources for source in rows[0]):
+            raise ValidationError(f"first_spike_times: sources of channels[{k}] must be in -1 ... {n_sources - 1}")
+        if k == 0 and not all(0 <= int(neuron) < n_sources for neuron in neurons):
+            raise ValidationError(f"first_spike_times: input neurons must be in 0 ... {n_sources - 1}")
 
 
-def _layer(mp: Any, weight: NDArray[Any], parameters: Mapping[str, Any], events: list[tuple[Any, int]]) -> list[Any]:
-    """First spike times of one layer from its input events."""
-    n = weight.shape[1]
-    names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "i_bias")
-    columns = [np.broadcast_to(np.asarray(parameters[name], dtype=object), (n,)) for name in names]
+def channel_events(
+    mp: Any, events: list[tuple[Any, int]], sources: Sequence[int], times: Sequence[Any]
+) -> list[tuple[Any, int]]:
+    """The events of the channels that take those of their source neurons, or spike at a time of their own."""
+    found = [(mp.mpf(time), row) for row, (source, time) in enumerate(zip(sources, times, strict=True)) if source < 0]
+    rows: dict[int, list[int]] = {}
+    for row, source in enumerate(sources):
+        rows.setdefault(int(source), []).append(row)
+    return found + [(time, row) for time, neuron in events for row in rows.get(neuron, ())]
+
+
+def _grouped(mp: Any, events: list[tuple[Any, int]]) -> list[tuple[Any, list[int]]]:
+    """The inputs at each time, in order."""
     grouped: dict[Any, list[int]] = {}
     for time, neuron in events:
         if mp.isfinite(time):
             grouped.setdefault(time, []).append(neuron)
-    inputs = sorted(grouped.items())
+    return sorted(grouped.items())
+
+
+def _layer(
+    mp: Any, weight: NDArray[Any], parameters: Mapping[str, Any], events: list[tuple[Any, int]], delay: NDArray[Any]
+) -> list[Any]:
+    """First spike times of one layer from its input events."""
+    n = weight.shape[1]
+    own = delay.ndim == 2 and delay.shape[1] > 1  # every neuron has its own order of arrivals
+    of_pairs = np.broadcast_to(delay, weight.shape)
+    names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "i_bias")
+    columns = [np.broadcast_to(np.asarray(parameters[name], dtype=object), (n,)) for name in names]
     decays: dict[Any, Any] = {}
+    inputs: list[tuple[Any, list[int]]] = []
     result = []
     for j in range(n):
+        if own or j == 0:
+            inputs = _grouped(mp, [(time + mp.mpf(of_pairs[row, j]), row) for time, row in events])
+            decays = {}
         tau_mem, tau_syn, v_threshold, v_leak, i_bias = (mp.mpf(column[j]) for column in columns)
         jumps = [(time, mp.fsum(mp.mpf(weight[k, j]) for k in sources) / tau_mem) for time, sources in inputs]
         key = (tau_mem, tau_syn)

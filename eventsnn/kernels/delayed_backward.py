@@ -18,6 +18,9 @@ from eventsnn.kernels.delayed_layer import sample_tables
 from eventsnn.kernels.flow import decay_difference, exp_or_inf, slope, synaptic_kernel
 from eventsnn.kernels.jit import kernel
 
+#: layers with fewer neurons are taken neuron by neuron: their rows are too short for vectors
+_NARROW = 8
+
 
 @kernel(fastmath={"contract", "reassoc"})
 def row_by_tables(
@@ -48,6 +51,25 @@ def row_by_tables(
         by_arrival[n] = f * np.float64(weight[n]) * (response - mem) * rate
         total += by_arrival[n]
     return total
+
+
+@kernel(fastmath={"contract", "reassoc"})
+def _column_by_tables(
+    events, start, end, n, grow_mem, grow_syn, tables, delay, weight, time, last, decay_mem, decay_syn, flow, tau_mem,
+    delta, by_weight, d_arrivals,
+):  # fmt: skip
+    """dL/dw and dL/da of all events of a sample at neuron n, the latter to d_arrivals[event - start, n]."""
+    rate = 1.0 / tau_mem
+    inverse = 1.0 / delta if delta != 0.0 else 0.0
+    for k in range(start, end):
+        j, i = events.neurons[k], k - start
+        a = events.times[k] + delay[j, n]
+        f = flow if a <= last else 0.0
+        mem = decay_mem * (grow_mem[i] * tables.grow_mem[j, n])
+        syn = decay_syn * (grow_syn[i] * tables.grow_syn[j, n]) if delta != 0.0 else mem
+        response = ((mem - syn) * inverse if delta != 0.0 else (time - a) * mem) * rate
+        by_weight[i, n] = f * response
+        d_arrivals[i, n] = f * np.float64(weight[j, n]) * (response - syn) * rate
 
 
 @kernel
@@ -107,7 +129,7 @@ def delayed_backward(
     longest = 0
     for b in range(events.offsets.size - 1):
         longest = max(longest, events.offsets[b + 1] - events.offsets[b])
-    by_weight, by_arrival = np.empty((longest, n_post)), np.empty(n_post)
+    by_weight, by_arrival = np.empty((longest, n_post)), np.empty((longest, n_post))
     grow_mem, grow_syn = np.empty(longest), np.empty(longest)
     decay_mem, decay_syn = np.empty(n_post), np.empty(n_post)
     tau_mem, tau_syn = constants.tau_mem[0], constants.tau_syn[0]
@@ -122,23 +144,41 @@ def delayed_backward(
                 s = times[n] - events.times[start] if flow[n] != 0.0 else 0.0
                 decay_mem[n] = exp_or_inf(-s / tau_mem)
                 decay_syn[n] = exp_or_inf(-s / tau_syn) if delta != 0.0 else decay_mem[n]
-        for k in range(start, end):
-            j = events.neurons[k]
-            i = k - start
-            if shared:
-                total = row_by_tables(
-                    events.times[k], grow_mem[i], grow_syn[i], delay[j], tables.grow_mem[j], tables.grow_syn[j],
-                    weight[j], times, latest, decay_mem, decay_syn, flow, tau_mem, delta, by_weight[i], by_arrival,
-                )  # fmt: skip
-            else:
-                total = row_exactly(
-                    constants, events.times[k], j, delay[j], jitter, b, weight[j], times, latest, flow, by_weight[i],
-                    by_arrival,
-                )  # fmt: skip
+        if shared and n_post < _NARROW:
+            by_arrival[: end - start] = 0.0
+            by_weight[: end - start] = 0.0
+            for n in range(n_post):
+                if flow[n] != 0.0:
+                    _column_by_tables(
+                        events, start, end, n, grow_mem, grow_syn, tables, delay, weight, times[n], latest[n],
+                        decay_mem[n], decay_syn[n], flow[n], tau_mem, delta, by_weight, by_arrival,
+                    )  # fmt: skip
             if want_times:
-                d_times[k] = total
-            if want_delay:
-                _add_row(d_delay[j], by_arrival, 1.0)
+                for k in range(start, end):
+                    total = 0.0
+                    for n in range(n_post):
+                        total += by_arrival[k - start, n]
+                    d_times[k] = total
+        else:
+            for k in range(start, end):
+                j = events.neurons[k]
+                i = k - start
+                if shared:
+                    total = row_by_tables(
+                        events.times[k], grow_mem[i], grow_syn[i], delay[j], tables.grow_mem[j], tables.grow_syn[j],
+                        weight[j], times, latest, decay_mem, decay_syn, flow, tau_mem, delta, by_weight[i],
+                        by_arrival[i],
+                    )  # fmt: skip
+                else:
+                    total = row_exactly(
+                        constants, events.times[k], j, delay[j], jitter, b, weight[j], times, latest, flow,
+                        by_weight[i], by_arrival[i],
+                    )  # fmt: skip
+                if want_times:
+                    d_times[k] = total
+        if want_delay:
+            for k in range(start, end):
+                _add_row(d_delay[events.neurons[k]], by_arrival[k - start], 1.0)
         for n in range(n_post):
             if flow[n] != 0.0 and record.slope[b, n] < 0.0:  # a kink moves with its arrival
                 k, move = record.causal_end[b, n], flow[n] * np.float64(record.slope[b, n])

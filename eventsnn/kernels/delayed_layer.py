@@ -37,6 +37,8 @@ from eventsnn.kernels.spike_time import crosses, family_of, spike_time_and_slope
 
 #: rounding of the bound that rules out crossings, relative to its terms
 _SLACK = 1e-11
+#: number of arrivals up to which they are inserted one by one
+_FEW = 40
 #: relative distance from threshold beyond which plain arithmetic decides
 _CLEAR = 1e-9
 
@@ -67,31 +69,29 @@ def _arrivals(events, start, end, delay, jitter, b, n, t_end, keys, places, spar
     """
     m = 0
     noisy = jitter.size > 0
+    few = end - start <= _FEW
     for k in range(start, end):
         j = events.neurons[k]
         a = events.times[k] + delay[n, j]
         if noisy:
             a = max(a + jitter[b, j, n], 0.0)
-        # an insertion sort as they come: the events are in order, and delays are mostly short
-        if a <= t_end:
-            keys[m], places[m] = a, k
-            m += 1
-    if m <= 24:
-        for i in range(1, m):
-            a, k = keys[i], places[i]
-            i_free = i
-            while i_free > 0 and keys[i_free - 1] > a:
-                keys[i_free], places[i_free] = keys[i_free - 1], places[i_free - 1]
-                i_free -= 1
-            keys[i_free], places[i_free] = a, k
-    else:
+        if a > t_end:
+            continue
+        free = m
+        if few:  # the events come in order, and delays are mostly short: few places to move
+            while free > 0 and keys[free - 1] > a:
+                keys[free], places[free] = keys[free - 1], places[free - 1]
+                free -= 1
+        keys[free], places[free] = a, k
+        m += 1
+    if not few:
         sort_events(keys, places, spare_keys, spare_places, heads, 0, m)
     return m
 
 
 @kernel
 def _crosses_inside(constants, p, q, s_low, s_high, x_high, rise_high):
-    """Whether a neuron below threshold at s_low with q > 0 crosses in (s_low, s_high]; mostly plain arithmetic can tell.
+    """Whether a neuron below threshold at s_low with q > 0 crosses in (s_low, s_high]; plain arithmetic mostly tells.
 
     A value above threshold at the end decides, and so does one below where the potential still rises, or the height of
     the peak wherever it lies; the rest is for `crosses`.
@@ -206,7 +206,7 @@ def delayed_forward(constants, shared, tables, weight, delay, threshold, jitter,
     longest = 0
     for b in range(events.offsets.size - 1):
         longest = max(longest, events.offsets[b + 1] - events.offsets[b])
-    size = max(longest, n_post)
+    size = max(longest + 1, n_post)
     keys, spare_keys = np.empty(size), np.empty(size)
     places, spare_places, heads = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size + 1, np.int64)
     grow_mem, grow_syn, fade = np.empty(longest), np.empty(longest), np.empty(longest)
@@ -268,8 +268,8 @@ def delayed_peaks(constants, weight, delay, jitter, events, wanted, record, last
     longest = 0
     for b in range(events.offsets.size - 1):
         longest = max(longest, events.offsets[b + 1] - events.offsets[b])
-    keys, spare_keys = np.empty(longest), np.empty(longest)
-    places, spare_places = np.empty(longest, np.int64), np.empty(longest, np.int64)
+    keys, spare_keys = np.empty(longest + 1), np.empty(longest + 1)
+    places, spare_places = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
     heads = np.empty(longest + 1, np.int64)
     for b in range(events.offsets.size - 1):
         start, end = events.offsets[b], events.offsets[b + 1]

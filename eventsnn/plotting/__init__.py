@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eventsnn.plotting.spike_times import plot_spike_time_histograms, plot_time_differences
     from eventsnn.plotting.spikes import plot_raster, plot_sorted_output_times
     from eventsnn.plotting.surrogates import plot_surrogates
+    from eventsnn.plotting.sweep import plot_sweep
     from eventsnn.plotting.traces import plot_traces
     from eventsnn.plotting.weights import (
         plot_receptive_fields,
@@ -56,6 +57,7 @@ __all__ = [
     "plot_sorted_output_times",
     "plot_spike_time_histograms",
     "plot_surrogates",
+    "plot_sweep",
     "plot_time_differences",
     "plot_traces",
     "plot_weight_histograms",
@@ -86,6 +88,7 @@ _HOMES = {
     "plot_sorted_output_times": "spikes",
     "plot_spike_time_histograms": "spike_times",
     "plot_surrogates": "surrogates",
+    "plot_sweep": "sweep",
     "plot_time_differences": "spike_times",
     "plot_traces": "traces",
     "plot_weight_histograms": "weights",

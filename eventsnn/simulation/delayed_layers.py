@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -29,10 +30,12 @@ class LayerConditions(NamedTuple):
 
     jitter : (n_samples, n_pre, n_post), added to the arrival times; arrivals are not before 0
     threshold : (n_samples, n_post), distance from v_leak to the threshold, > 0, in place of the neurons' own
+    spike_jitter : (n_samples, n_post), added to the output spike times, which are reflected at 0 (`HardwareRunner`)
     """
 
     jitter: NDArray[np.float64] | None = None
     threshold: NDArray[np.float64] | None = None
+    spike_jitter: NDArray[np.float64] | None = None
 
 
 class DelayedRunner(LayerRunner):
@@ -83,21 +86,9 @@ class DelayedRunner(LayerRunner):
         self, events: InputEvents, first_sample: int = 0, conditions: LayerConditions | None = None
     ) -> InputEvents:
         """See `LayerRunner.forward`; `conditions` only for neurons that fire once."""
-        self._sent = events
-        if self._rearranges:
-            events = self._arrange(events)
-        self._jitter, self._threshold = _NO_JITTER, _NO_THRESHOLD
-        if conditions is not None:
-            self._jitter = _NO_JITTER if conditions.jitter is None else conditions.jitter
-            self._threshold = _NO_THRESHOLD if conditions.threshold is None else conditions.threshold
-        self._neuron_wise = self._per_neuron or conditions is not None
+        events = self._receive(events, conditions)
         if not self._neuron_wise:
             return super().forward(events, first_sample)
-        n_samples = events.offsets.size - 1
-        if n_samples != self._record.time.shape[0]:
-            self._make_sample_buffers(n_samples)
-        self._lay_out()
-        self.events = events
         weight, delay = self._columns
         status, sample = delayed_forward(
             self._neurons, self._shared, self._by_post, weight, delay, self._threshold, self._jitter, events,
@@ -105,6 +96,26 @@ class DelayedRunner(LayerRunner):
         )  # fmt: skip
         self._require_finite(status, first_sample + sample)
         return self.output
+
+    def _receive(
+        self, events: InputEvents, conditions: LayerConditions | None, *, neuron_wise: bool = False
+    ) -> InputEvents:
+        """Take in conditions and events; those that arrive. neuron_wise: make ready for such kernels in any case."""
+        self._sent = events
+        if self._rearranges:
+            events = self._arrange(events)
+        self._jitter, self._threshold = _NO_JITTER, _NO_THRESHOLD
+        if conditions is not None:
+            self._jitter = _NO_JITTER if conditions.jitter is None else conditions.jitter
+            self._threshold = _NO_THRESHOLD if conditions.threshold is None else conditions.threshold
+        self._neuron_wise = self._per_neuron or neuron_wise or self._jitter.size > 0 or self._threshold.size > 0
+        if self._neuron_wise:
+            n_samples = events.offsets.size - 1
+            if n_samples != self._record.time.shape[0]:
+                self._make_sample_buffers(n_samples)
+            self.events = events
+            self._lay_out()
+        return events
 
     def _arrange(self, events: InputEvents) -> InputEvents:
         if not self._per_neuron:
@@ -127,6 +138,16 @@ class DelayedRunner(LayerRunner):
             self._neurons, weight, delay, self._jitter, self.events, wanted, self._record, self._last, self._peaks
         )
         return self._peaks
+
+    def n_causal(self) -> NDArray[np.int64]:
+        """See `LayerRunner.n_causal`; without conditions."""
+        if not self._neuron_wise:
+            return super().n_causal()
+        found = np.empty(self._last.shape, np.int64)
+        for sample, (start, stop) in enumerate(pairwise(self.events.offsets)):
+            arrivals = self.events.times[start:stop, None] + self._matrix[self.events.neurons[start:stop]]
+            found[sample] = (arrivals <= self._last[sample]).sum(axis=0)
+        return found
 
     def backward(
         self, height: NDArray[np.float64], max_norm: float, d_weight: NDArray[np.floating],

@@ -190,6 +190,10 @@ class LayerRunner:
                 "weights (a diverged training run?) or time constants far too short"
             )
 
+    def n_causal(self) -> NDArray[np.int64]:
+        """How many inputs every spike, or highest peak on record, has seen, shape (n_samples, n_post)."""
+        return np.asarray(self.record.causal_end - self.events.offsets[:-1, None])
+
     @property
     def output(self) -> InputEvents:
         """The output spikes of the last block."""
@@ -200,6 +204,15 @@ class LayerRunner:
     def record(self) -> SpikeRecord:
         """The last block's record (first-spike neurons only)."""
         return self._record
+
+    @property
+    def emitted(self) -> NDArray[np.float64]:
+        """First spike times of the last block as the next layer sees them (first-spike neurons only)."""
+        return self._record.time
+
+    def of_emitted(self, d_emitted: NDArray[np.float64]) -> NDArray[np.float64]:
+        """dL/dT of the neurons' spikes from dL/dT of those emitted."""
+        return d_emitted
 
     def peaks(self, wanted: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Enter the highest peaks of the silent neurons with wanted[sample, neuron] into the record.

@@ -221,7 +221,9 @@ class ClockedModel(Model):
 
     # -- use -------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
         """See `Model.evaluate`."""
 
         def work(block: tuple[int, int]) -> Any:

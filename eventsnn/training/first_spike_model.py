@@ -13,10 +13,11 @@ from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss
 from eventsnn.network import Sequential
+from eventsnn.simulation.delayed_layers import DelayedRunner
 from eventsnn.simulation.event_driven import first_spike_times
 from eventsnn.simulation.parallel import BlockPool
 from eventsnn.spikes import Spikes
-from eventsnn.training.learned_delays import DelayL2, LearnedDelay, learned_delay
+from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, learned_delay, price_of
 from eventsnn.training.models import Model
 
 __all__ = ["FirstSpikeModel"]
@@ -40,7 +41,6 @@ class FirstSpikeModel(Model):
     ) -> None:
         super().__init__(loss, np.inf)
         self._network = network.astype(network.weights[0].dtype)
-        self._regularizers = tuple(regularizers)
         self._learned: dict[str, LearnedDelay] = {}
         self._delays: dict[str, NDArray[np.float64]] = {}
         self._units: dict[str, float] = {}
@@ -62,10 +62,7 @@ class FirstSpikeModel(Model):
                 else:
                     self.arrays[name], self.rates[name] = layer.connection.weight, how
             self.by_layer.append(own)
-        if self._regularizers and not self._learned:
-            raise ValidationError(
-                "Trainer.regularizers: DelayL2 needs delays that are learned: set learn={'delay': ...}"
-            )
+        self._prices = delay_prices(regularizers, self._learned)
         self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
         self.layer_names = [layer.name for layer in network.layers]
         self.refresh([])
@@ -87,7 +84,16 @@ class FirstSpikeModel(Model):
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
         """See `Model.block`."""
-        return _Block(self._network, gradients, {name: np.zeros(delay.shape) for name, delay in self._delays.items()})
+        return self._block_of(self._network, gradients)
+
+    def _block_of(
+        self,
+        network: Sequential,
+        gradients: dict[str, NDArray[np.floating]],
+        runners: Sequence[DelayedRunner] | None = None,
+    ) -> BlockGradient:
+        delays = {name: np.zeros(delay.shape) for name, delay in self._delays.items()}
+        return _Block(network, gradients, delays, runners)
 
     def shared(self, spikes: Any) -> frozenset[str]:
         """The raw values of delays: their gradients follow from the sum over the blocks."""
@@ -101,13 +107,7 @@ class FirstSpikeModel(Model):
             total = np.sum([outcome.deferred[name] for outcome in outcomes], axis=0)
             raw: Any = self.arrays[name]
             gradients[name][0] += learned.raw_gradient(raw, total, self._units[name]).reshape(-1)
-        n_samples = sum(outcome.losses.size for outcome in outcomes)
-        for regularizer in self._regularizers:
-            value, found = regularizer.value_and_grad(self._raw())
-            for name, gradient in found.items():
-                gradients[name][0] += n_samples * gradient.reshape(-1)
-            for outcome in outcomes:
-                outcome.losses += value
+        add_prices(self._prices, self._raw(), outcomes, gradients)
 
     def _raw(self) -> dict[str, tuple[LearnedDelay, Any]]:
         return {name: (learned, self.arrays[name]) for name, learned in self._learned.items()}
@@ -116,12 +116,12 @@ class FirstSpikeModel(Model):
         """See `Model.outputs`."""
         return first_spike_times(self._network, spikes, pool)
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
         """See `Model.evaluate`; the losses contain the price of the delays."""
-        losses, classes, outputs = super().evaluate(spikes, labels, pool)
-        for regularizer in self._regularizers:
-            losses = losses + regularizer.value_and_grad(self._raw())[0]
-        return losses, classes, outputs
+        losses, classes, outputs = super().evaluate(spikes, labels, pool, **options)
+        return losses + price_of(self._prices, self._raw()), classes, outputs
 
     def refresh(self, blocks: list[Any]) -> None:
         """See `Model.refresh`."""
@@ -135,9 +135,13 @@ class _Block(BlockGradient):
     """A block that hands over its gradients of delays, `BlockOutcome.deferred`; valid until it runs again."""
 
     def __init__(
-        self, network: Sequential, gradients: Mapping[str, NDArray[np.floating]], delays: dict[str, NDArray[np.float64]]
+        self,
+        network: Sequential,
+        gradients: Mapping[str, NDArray[np.floating]],
+        delays: dict[str, NDArray[np.float64]],
+        runners: Sequence[DelayedRunner] | None,
     ) -> None:
-        super().__init__(network, {**gradients, **delays})
+        super().__init__(network, {**gradients, **delays}, runners)
         self._delays = delays
 
     def run(self, *arguments: Any, **options: Any) -> BlockOutcome:

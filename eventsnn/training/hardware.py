@@ -1,7 +1,7 @@
 """`Hardware`: what an analog chip does to a first-spike network, and `Trainer` with it: noise, weights of few bits.
 
 Descriptions only, frozen and checked. Noise is drawn by `hardware_noise`, weights are rounded by `effective_weights`,
-the Euler forward pass and the mismatched gradient are those of `gradients.observed_spikes`.
+the Euler forward pass and the mismatched gradient are those of `simulation.hardware_layers`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from eventsnn._names import NameTable, hint
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 
-__all__ = ["EulerForward", "Hardware", "LayerHardware", "ThresholdNoise"]
+__all__ = ["NO_NOISE", "EulerForward", "Hardware", "LayerHardware", "ThresholdNoise"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class ThresholdNoise:
 
     Notes
     -----
-    A threshold that noise brings below v_leak is reflected there: v_leak + |v_threshold - v_leak + noise|.
+    A threshold that noise brings below v_leak is reflected there: v_leak + |v_threshold - v_leak + noise|. With noise
+    from sample to sample, `SilentHinge` and `Trainer.min_slope` are measured by the threshold without it.
 
     Examples
     --------
@@ -78,7 +79,8 @@ class EulerForward:
         i(t + dt) = i(t) (1 - dt/tau_syn) + sum of w arriving within the step
         v(t + dt) = v(t) + (v_leak - v(t) + i(t + dt)) dt/tau_mem
 
-    A neuron whose v(t + dt) reaches its threshold fires at t + dt.
+    A neuron whose v(t + dt) reaches its threshold fires at t + dt. An arrival at a grid point belongs to the step
+    that ends there.
     """
 
     dt: float
@@ -96,16 +98,25 @@ class EulerForward:
         return int(np.floor(self.t_max / self.dt * (1 + 1e-12)))  # 0.3/0.1 is 2.9999999999999996
 
 
+NO_NOISE = ThresholdNoise()
+
+
 @dataclass(frozen=True)
 class LayerHardware:
     """What `Hardware` says about one layer; see there."""
 
-    threshold_noise: ThresholdNoise = ThresholdNoise()
+    threshold_noise: ThresholdNoise = NO_NOISE
     delay_jitter: float = 0.0
     spike_jitter: float = 0.0
     weight_max: float | None = None
     weight_step: float | None = None
     gradient_tau_ratio: float | None = None
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the same weights and inputs can give other spikes: noise beyond the fixed pattern."""
+        noise = self.threshold_noise
+        return max(noise.sample, noise.batch, self.delay_jitter, self.spike_jitter) > 0.0
 
 
 @dataclass(frozen=True)
@@ -119,7 +130,7 @@ class Hardware:
     ----------
     threshold_noise : `ThresholdNoise`, or dict of them
     delay_jitter : standard deviation of Gaussian noise on the delays, drawn anew for every sample and synapse, in the
-        unit of the spike times. It never makes a delay negative.
+        unit of the spike times; what would arrive before 0 arrives at 0
     spike_jitter : the same on the output spike times, for every sample and neuron; times are reflected at 0
     weight_max : weights are clamped to -weight_max .. weight_max after every update
     weight_step : the network computes with weights rounded to multiples of this (half to even); the gradient goes to

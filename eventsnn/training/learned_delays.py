@@ -6,7 +6,7 @@ What the optimiser changes ("raw") has no unit: delay = tau_syn * map(raw), tau_
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,25 +17,26 @@ from eventsnn._synapses import real_array
 from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 
-__all__ = ["ClippedDelay", "DelayL2", "LearnedDelay", "Positivity", "ShiftedDelay", "SigmoidDelay", "learned_delay"]
+__all__ = ["ClippedDelay", "DelayL2", "LearnedDelay", "Positivity", "ShiftedDelay", "SigmoidDelay"]
+__all__ += ["add_prices", "delay_prices", "learned_delay", "price_of"]
 
 
 class Positivity(ABC):
     """A map from raw values to delays >= 0, both in units of tau_syn, element by element."""
 
     @abstractmethod
-    def delay(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def delay(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """The delays."""
 
     @abstractmethod
-    def slope(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def slope(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """d delay / d raw."""
 
     @abstractmethod
-    def raw(self, delay: NDArray[np.float64]) -> NDArray[np.float64]:
+    def raw(self, delay: NDArray[np.floating]) -> NDArray[np.floating]:
         """The inverse of `delay`; not finite where a delay is outside the range of the map."""
 
-    def rectify(self, raw: NDArray[np.float64]) -> None:  # noqa: B027 - not every map needs it
+    def rectify(self, raw: NDArray[np.floating]) -> None:  # noqa: B027 - not every map needs it
         """What an update must be followed by, in place."""
 
 
@@ -68,17 +69,17 @@ class SigmoidDelay(Positivity):
         number("SigmoidDelay.scale", self.scale, above=0.0)
         number("SigmoidDelay.shift", self.shift, at_least=0.0)
 
-    def delay(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def delay(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.delay`."""
         small = np.exp(-np.abs(raw))  # no overflow, whatever the sign
         return np.asarray(self.shift + self.scale * (np.where(raw < 0.0, small, 1.0) / (1.0 + small)))
 
-    def slope(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def slope(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.slope`."""
         small = np.exp(-np.abs(raw))
         return np.asarray(self.scale * small / (1.0 + small) ** 2)
 
-    def raw(self, delay: NDArray[np.float64]) -> NDArray[np.float64]:
+    def raw(self, delay: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.raw`."""
         inside = (delay - self.shift) / self.scale
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -99,19 +100,19 @@ class ClippedDelay(Positivity):
     array([0. , 0.2])
     """
 
-    def delay(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def delay(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.delay`."""
         return raw
 
-    def slope(self, raw: NDArray[np.float64]) -> NDArray[np.float64]:
+    def slope(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.slope`."""
         return np.ones(raw.shape)
 
-    def raw(self, delay: NDArray[np.float64]) -> NDArray[np.float64]:
+    def raw(self, delay: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.raw`."""
         return np.where(delay >= 0.0, delay, np.nan)
 
-    def rectify(self, raw: NDArray[np.float64]) -> None:
+    def rectify(self, raw: NDArray[np.floating]) -> None:
         """See `Positivity.rectify`."""
         np.maximum(raw, 0.0, out=raw)
 
@@ -133,7 +134,7 @@ class ShiftedDelay(ClippedDelay):
     array([0. , 0.7])
     """
 
-    def rectify(self, raw: NDArray[np.float64]) -> None:
+    def rectify(self, raw: NDArray[np.floating]) -> None:
         """See `Positivity.rectify`."""
         raw -= min(0.0, float(raw.min()))
 
@@ -192,7 +193,7 @@ class LearnedDelay:
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
                 raise ValidationError(f"LearnedDelay.{name}: must be an integer >= 1, got {value!r}")
 
-    def raw_of(self, where: str, delay: ArrayLike, unit: float) -> NDArray[np.float64]:
+    def raw_of(self, where: str, delay: ArrayLike, unit: float) -> NDArray[np.floating]:
         """The raw values behind delays in the unit of the spike times; `where` names them in errors.
 
         Raises
@@ -237,25 +238,27 @@ class LearnedDelay:
         return np.array(raw)
 
     def delay_of(
-        self, raw: NDArray[np.float64], unit: float, out: NDArray[np.float64] | None = None
+        self, raw: NDArray[np.floating], unit: float, out: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
         """The delays of the connection, in the unit of the spike times; into `out` if it is given."""
         delays = self.positivity.delay(raw) * unit
         if (self.shared_pre, self.shared_post) != (1, 1):
             delays = np.tile(delays, (self.shared_pre, self.shared_post))
         if out is None:
-            return np.asarray(delays)
+            return np.asarray(delays, np.float64)
         out[...] = delays
         return out
 
-    def raw_gradient(self, raw: NDArray[np.float64], d_delay: NDArray[np.floating], unit: float) -> NDArray[np.float64]:
+    def raw_gradient(
+        self, raw: NDArray[np.floating], d_delay: NDArray[np.floating], unit: float
+    ) -> NDArray[np.floating]:
         """The gradient of the raw values from that of the connection's delays: the chain rule, summed over groups."""
         if (self.shared_pre, self.shared_post) != (1, 1):
             groups = (self.shared_pre, raw.shape[0], self.shared_post, raw.shape[1])
             d_delay = d_delay.reshape(groups).sum(axis=(0, 2))
         return np.asarray(d_delay * (self.positivity.slope(raw) * unit))
 
-    def rectify(self, raw: NDArray[np.float64]) -> None:
+    def rectify(self, raw: NDArray[np.floating]) -> None:
         """What an update of the raw values must be followed by, in place."""
         self.positivity.rectify(raw)
 
@@ -296,8 +299,8 @@ class DelayL2:
             raise ValidationError(f'DelayL2.of: must be "delay" or "raw", got {self.of!r}')
 
     def value_and_grad(
-        self, delays: Mapping[str, tuple[LearnedDelay, NDArray[np.float64]]]
-    ) -> tuple[float, dict[str, NDArray[np.float64]]]:
+        self, delays: Mapping[str, tuple[LearnedDelay, NDArray[np.floating]]]
+    ) -> tuple[float, dict[str, NDArray[np.floating]]]:
         """Value, and its gradient with respect to the raw values, by name."""
         n_values = sum(raw.size for _, raw in delays.values())
         total, gradients = 0.0, {}
@@ -308,6 +311,38 @@ class DelayL2:
             total += float(np.square(own).sum())
             gradients[name] = np.asarray(2.0 * self.strength / n_values * own * slope)
         return self.strength * total / max(n_values, 1), gradients
+
+
+def delay_prices(regularizers: Sequence[Any], delays: Mapping[str, Any]) -> list[DelayL2]:
+    """The prices among regularisers; raise if there are some but no `delays` that are learned."""
+    prices = [term for term in regularizers if isinstance(term, DelayL2)]
+    if prices and not delays:
+        raise ValidationError("Trainer.regularizers: DelayL2 needs delays that are learned: set learn={'delay': ...}")
+    return prices
+
+
+def add_prices(
+    prices: Sequence[DelayL2],
+    delays: Mapping[str, tuple[LearnedDelay, NDArray[np.floating]]],
+    outcomes: Sequence[Any],
+    gradients: Mapping[str, NDArray[np.floating]],
+) -> None:
+    """Add the prices to the losses of every sample of a batch, and their gradients to those of its first block.
+
+    outcomes : of all blocks of the batch; gradients : by name, shape (n_blocks, n_elements), sums over samples
+    """
+    n_samples = sum(outcome.losses.size for outcome in outcomes)
+    for price in prices:
+        value, found = price.value_and_grad(delays)
+        for outcome in outcomes:
+            np.add(outcome.losses, value, out=outcome.losses)
+        for name, gradient in found.items():
+            gradients[name][0] += n_samples * gradient.reshape(-1)
+
+
+def price_of(prices: Sequence[DelayL2], delays: Mapping[str, tuple[LearnedDelay, NDArray[np.floating]]]) -> float:
+    """What all prices add to the loss of a sample."""
+    return sum(price.value_and_grad(delays)[0] for price in prices)
 
 
 def learned_delay(where: str, value: Any) -> LearnedDelay:

@@ -18,6 +18,8 @@ from eventsnn.network import Sequential
 from eventsnn.simulation.event_driven import require_continuous
 from eventsnn.training.count_regularizers import SpikeCountTarget
 from eventsnn.training.first_spike_model import FirstSpikeModel
+from eventsnn.training.hardware import Hardware
+from eventsnn.training.hardware_model import HardwareModel
 from eventsnn.training.learned_delays import DelayL2, LearnedDelay
 from eventsnn.training.models import ChainModel, GraphModel, Model
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
@@ -74,6 +76,9 @@ def model_of(
     learn: Mapping[str, float | LearnedDelay] | None = None,
     regularizers: Sequence[Any] = (),
     surrogate: SpikeCountSurrogate | None = None,
+    hardware: Hardware | None = None,
+    seed: int | np.random.SeedSequence = 0,
+    batch_size: int = 1,
 ) -> Model:
     """The model of a network, by the fastest way to its gradient.
 
@@ -84,6 +89,12 @@ def model_of(
     """
     require_continuous("Trainer", network)
     learned: Any = ONLY_WEIGHTS if learn is None else learn
+    once = isinstance(network, Sequential) and t_max == np.inf and all(layer.fires_once for layer in network.layers)
+    if hardware is not None and not once:
+        raise ValidationError(
+            "Trainer.hardware: only for a Sequential whose neurons fire at most once, LIF(..., max_spikes=1), without "
+            "t_max"
+        )
     if isinstance(network, Sequential):
         if output is not None and output != network.layers[-1].name:
             raise ValidationError(
@@ -92,11 +103,15 @@ def model_of(
             )
         if surrogate is not None:
             raise ValidationError(f"Trainer.surrogate: {_NOT_OF_CHAINS}")
-        if t_max == np.inf and all(layer.fires_once for layer in network.layers):
+        if once:
             require_first_spike(network)
             require_time_loss("Trainer", loss)
             if not all(isinstance(regularizer, DelayL2) for regularizer in regularizers):
                 raise ValidationError(f"Trainer.regularizers: but for DelayL2, {_NOT_OF_CHAINS}")
+            if hardware is not None:
+                return HardwareModel(
+                    network, loss, learned, regularizers, hardware=hardware, seed=seed, batch_size=batch_size
+                )
             return FirstSpikeModel(network, loss, learned, regularizers)
         if regularizers:
             raise ValidationError(f"Trainer.regularizers: {_NOT_OF_CHAINS}")
@@ -110,7 +125,7 @@ def model_of(
     for regularizer in regularizers:
         if isinstance(regularizer, SpikeCountTarget) or not hasattr(regularizer, "value_and_grad"):
             raise ValidationError(
-                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound or SpikeCountLowerBound, or of "
-                f"their form, with terms that belong to single samples; got {regularizer!r}"
+                "Trainer.regularizers: must be MarginPenalty, SpikeCountUpperBound, SpikeCountLowerBound or DelayL2, "
+                f"or of their form, with terms that belong to single samples; got {regularizer!r}"
             )
-    return GraphModel(network, loss, t_max, output, learned, regularizers=tuple(regularizers), surrogate=surrogate)
+    return GraphModel(network, loss, t_max, output, learned, regularizers, surrogate)

@@ -7,7 +7,7 @@ layer by layer by EventProp, everything else by EventProp over the events of `si
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from eventsnn.gradients.chain import ChainGradient, VoltageLoss, loss_of, target
 from eventsnn.gradients.first_spike import BlockOutcome, TimeLoss, block_events
 from eventsnn.gradients.graph_gradient import GraphGradient, require_graph
 from eventsnn.gradients.loss_gradient import check_targets
+from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.network import Sequential
@@ -26,6 +27,7 @@ from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.learnable import Learnable
+from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, price_of
 
 __all__ = ["ChainModel", "GraphModel", "Model"]
 
@@ -97,9 +99,31 @@ class Model(ABC):
     def refresh(self, blocks: list[Any]) -> None:  # noqa: B027 - a chain's arrays are its weights themselves
         """Take over the present values of `arrays`."""
 
-    def evaluate(self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool) -> tuple[Any, Any, Any]:
-        """Loss of every sample (zeros without labels), its class, -1 where no output fired, and its outputs."""
-        outputs = self.outputs(spikes, pool)
+    def begin_batch(self, step: int) -> None:  # noqa: B027 - for models that draw noise
+        """Make ready for the update number `step`, counted from 0."""
+
+    def options_of_block(self, block: int, n_samples: int) -> dict[str, Any]:
+        """Further arguments of the block's `run`."""
+        return {}
+
+    def end_batch(self, gradients: Mapping[str, NDArray[np.floating]]) -> None:  # noqa: B027 - likewise
+        """Take the gradients of the batch, summed by block, back to `arrays`, in place."""
+
+    def noise_state(self) -> dict[str, Any]:
+        """What a savepoint must know of the noise."""
+        return {}
+
+    def load_noise_state(self, state: dict[str, Any]) -> None:  # noqa: B027 - likewise
+        """Take over a `noise_state`."""
+
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
+        """Loss of every sample (zeros without labels), its class, -1 where no output fired, and its outputs.
+
+        options : of `outputs`
+        """
+        outputs = self.outputs(spikes, pool, **options)
         loss: Any = self.loss
         losses = np.zeros(len(outputs)) if labels is None else loss_of(loss, outputs, labels, self.tau_syn)[0]
         classes = decode_first_spike(outputs) if target_of(loss) == "times" else loss.predictions(outputs)
@@ -162,13 +186,16 @@ class GraphModel(Model):
         loss: TimeLoss | VoltageLoss,
         t_max: float,
         output: str | None,
-        learn: Mapping[str, float],
-        **terms: Any,
+        learn: Mapping[str, float | LearnedDelay],
+        regularizers: Sequence[Any],
+        surrogate: SpikeCountSurrogate | None,
     ) -> None:
         super().__init__(loss, t_max)
-        self._terms = terms
+        others = tuple(term for term in regularizers if not isinstance(term, DelayL2))
+        self._terms: dict[str, Any] = {"regularizers": others, "surrogate": surrogate}
         self.output = require_graph("Trainer", network, loss, output, t_max)
         self._learnable = Learnable(network, learn)
+        self._prices = delay_prices(regularizers, self._learnable.delays)
         self.arrays, self.rates = self._learnable.arrays, self._learnable.rates
         self._network = self._learnable.network()
         self.hidden_sizes = [
@@ -195,7 +222,7 @@ class GraphModel(Model):
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> GraphGradient:
         """See `Model.block`."""
         block = GraphGradient(self._network, self.loss, self.output, self.t_max, gradients, **self._terms)
-        block.put(self._network, self._learnable.scales())
+        block.put(self._network, self._learnable.rules())
         return block
 
     def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
@@ -206,12 +233,25 @@ class GraphModel(Model):
 
         return _by_block(work, spikes, pool, self.n_outputs)
 
+    def finish(
+        self, outcomes: list[BlockOutcome], gradients: Mapping[str, NDArray[np.floating]], pool: BlockPool
+    ) -> None:
+        """See `Model.finish`."""
+        add_prices(self._prices, self._learnable.delays, outcomes, gradients)
+
+    def evaluate(
+        self, spikes: Any, labels: NDArray[np.int64] | None, pool: BlockPool, **options: Any
+    ) -> tuple[Any, Any, Any]:
+        """See `Model.evaluate`; the losses contain the price of the delays, and of the other regularisers nothing."""
+        losses, classes, outputs = super().evaluate(spikes, labels, pool, **options)
+        return losses + price_of(self._prices, self._learnable.delays), classes, outputs
+
     def refresh(self, blocks: list[Any]) -> None:
         """See `Model.refresh`."""
         self._network = self._learnable.network()
-        scales = self._learnable.scales()
+        rules = self._learnable.rules()
         for block in blocks:
-            block.put(self._network, scales)
+            block.put(self._network, rules)
 
 
 def _by_block(work: Any, spikes: Spikes, pool: BlockPool, n_outputs: int) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ A neuron that does not fire passes no gradient through a spike time. Two remedie
 neurons, where v_peak is the highest value the membrane reached, known in closed form. Its gradient is exact, reaches
 just the inputs that could make the neuron fire, and goes back through the earlier layers as well.
 
-`WeightBumping` (Goeltz et al. 2021): the weights of neurons that miss too often are raised by a constant.
+`WeightBumping` (Goeltz et al. 2021): the weights of a layer that misses too many spikes are raised by a constant.
 """
 
 from __future__ import annotations
@@ -72,22 +72,22 @@ class SilentHinge:
 
 @dataclass(frozen=True)
 class WeightBumping:
-    """Raise the weights of neurons that are silent too often (Goeltz et al. 2021, supplement).
+    """Raise the weights of layers that are silent too often (Goeltz et al. 2021, supplement).
 
-    After each batch the first layer (from the input) in which some neuron is silent in more than its
-    `max_silent_fraction` of the samples is bumped: its weights grow by `size`; the ordinary update is left out for
-    that batch in this layer and all later ones, because their gradients see too few spikes.
+    After each batch the first layer (from the input) of whose spikes, over all its neurons and the samples, more than
+    `max_silent_fraction` are missing is bumped: its weights grow by `size`; the ordinary update is left out for that
+    batch in this layer and all later ones, because their gradients see too few spikes.
 
     Parameters
     ----------
     size : float
         What is added to the weights, in the drive convention.
     max_silent_fraction : float or tuple of float
-        Threshold of all layers, or one per layer.
+        Threshold of all layers, or one per layer; 1: never.
     targeted : bool
-        Bump only the neurons that miss (True), or the whole layer.
+        Bump only the neurons that are silent in some sample (True), or the whole layer.
     exponential : bool
-        Double the size in every batch that still needs a bump, back to `size` when none does.
+        Double the size in every further batch that needs a bump of the same layer.
     """
 
     size: float = 5e-4
@@ -105,13 +105,13 @@ class WeightBumping:
                 raise ValidationError(f"WeightBumping.max_silent_fraction: must lie in [0, 1], got {fraction}")
 
     def start(self, layer_sizes: list[int]) -> dict[str, Any]:
-        """Running state: how many batches in a row needed a bump."""
+        """Running state: how many batches in a row needed a bump, and of which layer the last one was."""
         if isinstance(self.max_silent_fraction, tuple) and len(self.max_silent_fraction) != len(layer_sizes):
             raise ValidationError(
                 f"WeightBumping.max_silent_fraction: {len(self.max_silent_fraction)} values for "
                 f"{len(layer_sizes)} layers"
             )
-        return {"repeats": 0}
+        return {"repeats": 0, "layer": -1}
 
     def bump(
         self, state: dict[str, Any], fractions: list[NDArray[np.float64]], weights: list[NDArray[np.floating] | None]
@@ -123,12 +123,13 @@ class WeightBumping:
         """
         limits = np.broadcast_to(np.asarray(self.max_silent_fraction), len(fractions))
         for layer, (fraction, limit, weight) in enumerate(zip(fractions, limits, weights, strict=True)):
-            missing = fraction > limit
-            if weight is not None and missing.any():
+            if weight is not None and fraction.mean() > limit:
+                if layer != state["layer"]:
+                    state.update(repeats=0, layer=layer)
                 # 2^30 bumps of any sensible size are beyond repair; the cap keeps the float finite.
                 size = self.size * 2.0 ** min(state["repeats"], 30) if self.exponential else self.size
-                weight[:, missing if self.targeted else slice(None)] += weight.dtype.type(size)
+                weight[:, fraction > 0 if self.targeted else slice(None)] += weight.dtype.type(size)
                 state["repeats"] += 1
                 return layer
-        state["repeats"] = 0
+        state.update(repeats=0, layer=-1)
         return None

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn._validation import count
 from eventsnn.clock import Clock
 from eventsnn.currents import Currents
 from eventsnn.errors import SimulationError, ValidationError
@@ -20,11 +21,12 @@ from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.spike_count_surrogate import SpikeCountSurrogate
 from eventsnn.graph import Network
 from eventsnn.kernels.constants import InputEvents
-from eventsnn.kernels.gather import drop_events, jitter_events
 from eventsnn.network import Sequential
 from eventsnn.simulation.parallel import BlockPool, require_threads, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
+from eventsnn.training.hardware import Hardware
+from eventsnn.training.input_noise import InputNoise
 from eventsnn.training.learned_delays import LearnedDelay
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
@@ -34,6 +36,7 @@ from eventsnn.training.optimizers import Optimizer, OptimizerState
 from eventsnn.training.progress import epoch_bar
 from eventsnn.training.regularizers import SilentHinge, WeightBumping
 from eventsnn.training.schedules import Constant, Schedule
+from eventsnn.training.training_state import require_fits
 
 __all__ = ["Trainer"]
 
@@ -65,12 +68,14 @@ class Trainer:
     output : population of a Network that the loss looks at; default: the last one
     learn : what is learned, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by kind
         or by name as in `parameter_names`; default: weights. Of a first-spike chain weight and delay, of a Network also
-        tau_mem and tau_syn. The rate of a delay is in units of the synaptic time constant that it leads to, that of a
-        time constant is relative; `LearnedDelay` says more of a delay. With a clock, of any network: weight, bias,
-        beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and biases given per neuron.
+        tau_mem and tau_syn. A delay is learned in units of the synaptic time constant that it leads to; `LearnedDelay`
+        in place of the number says how it stays positive and who shares it. The rate of a time constant is relative.
+        With a clock, of any network: weight, bias, beta, alpha, tau_mem, tau_syn, v_threshold; default: weights, and
+        biases given per neuron.
     regularizers : `DelayL2`; of a Network also `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound`
         on every hidden population; their values count as loss
     surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``
+    hardware : of a first-spike chain: `Hardware`, noise and limits of an analog chip; None for none
     n_threads : threads over blocks of samples; does not change a single bit of the result
 
     Examples
@@ -98,6 +103,7 @@ class Trainer:
         learn: Mapping[str, float | LearnedDelay] | None = None,
         regularizers: Sequence[Any] = (),
         surrogate: SpikeCountSurrogate | None = None,
+        hardware: Hardware | None = None,
         n_threads: int = 1,
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -114,16 +120,18 @@ class Trainer:
         if clock is not None:
             given = {
                 "silent": silent, "surrogate": surrogate, "max_dw_norm": max_dw_norm, "min_slope": min_slope or None,
+                "hardware": hardware,
                 "t_max": None if t_max == np.inf else t_max,
             }  # fmt: skip
             self._model: Model = clocked_model_of(network, loss, clock, output, learn, regularizers, given)
         else:
             self._model = model_of(
-                network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate
-            )
+                network, loss, float(t_max), output=output, learn=learn, regularizers=regularizers, surrogate=surrogate,
+                hardware=hardware, seed=seed, batch_size=batch_size,
+            )  # fmt: skip
             require_options(self._model, max_dw_norm, silent)
         self._max_norms = max_norms(self._model, max_dw_norm)
-        self.loss, self.clock = loss, clock
+        self.loss, self.clock, self.hardware = loss, clock, hardware
         self.schedule = schedule or Constant()
         self.silent = silent
         self.batch_size = batch_size
@@ -135,7 +143,8 @@ class Trainer:
         self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self._model.arrays, self._model.rates)
-        self._rng = np.random.Generator(np.random.PCG64(seed))
+        self._rng = np.random.Generator(np.random.PCG64(seed))  # the order of the samples
+        self._input_noise = InputNoise(time_noise, input_dropout, seed)
         self._silent_state = silent.start([*self._model.hidden_sizes, self._model.n_outputs]) if silent else {}
         self._allocate(frozenset())
 
@@ -156,6 +165,11 @@ class Trainer:
     def network(self) -> Sequential | Network:
         """The network with the present parameters."""
         return self._model.network
+
+    @property
+    def hardware_network(self) -> Sequential | Network:
+        """The network as `Hardware` has it, rounded weights and fixed pattern of thresholds; without: `network`."""
+        return getattr(self._model, "hardware_network", self.network)
 
     @property
     def epoch(self) -> int:
@@ -261,20 +275,17 @@ class Trainer:
     ) -> tuple[list[BlockOutcome], bool]:
         """One update; returns the outcomes of the blocks and whether weights were bumped."""
         blocks = sample_blocks(chosen.size)
-        noise = self._draws(self.time_noise, self._rng.standard_normal, source, chosen, blocks)
-        dropout = self._draws(self.input_dropout, self._rng.random, source, chosen, blocks)
+        add_noise = self._input_noise.draw(source, chosen, blocks)
         hinge, output_strength = self._hinge()
+        self._model.begin_batch(self._optimizer.step_count)
 
         def work(k: int) -> BlockOutcome:
             mine = chosen[slice(*blocks[k])]
             events = self._model.take(source, mine)
-            if noise is not None:
-                jitter_events(events, noise[k], float(self.time_noise))
-            if dropout is not None:
-                drop_events(events, dropout[k], float(self.input_dropout))
+            add_noise(k, events)
             outcome: BlockOutcome = self._blocks[k % len(self._blocks)].run(
                 events, labels[mine], self.loss, hidden_hinge=hinge, output_hinge=output_strength,
-                max_norm=self._max_norms, min_slope=self.min_slope,
+                max_norm=self._max_norms, min_slope=self.min_slope, **self._model.options_of_block(k, mine.size),
             )  # fmt: skip
             return outcome
 
@@ -296,6 +307,7 @@ class Trainer:
         elif isinstance(self.silent, SilentHinge):
             for layer, fraction in enumerate(fractions[:-1]):
                 self.silent.observe(self._silent_state, layer, fraction)
+        self._model.end_batch(self._gradients)
         self._optimizer.step(self._gradients, factor, 1.0 / chosen.size, pool)
         for name, kept in frozen.items():
             self._model.arrays[name][...] = kept
@@ -309,18 +321,6 @@ class Trainer:
         hidden = [(self.silent.wanted(self._silent_state, k), self.silent.strength) for k in range(n_hidden)]
         return hidden, self.silent.output_strength
 
-    @staticmethod
-    def _draws(
-        amount: float, draw: Callable[..., Any], source: InputEvents, chosen: Any, blocks: Any
-    ) -> list[NDArray[np.float32]] | None:
-        """Random numbers for every event of the batch, drawn here so that they do not depend on the threads."""
-        if amount == 0.0:
-            return None
-        counts = source.offsets[chosen + 1] - source.offsets[chosen]
-        draws = draw(int(counts.sum()), dtype=np.float32)  # half the time of float64
-        ends = np.concatenate(([0], np.cumsum(counts)))
-        return [draws[ends[start] : ends[stop]] for start, stop in blocks]
-
     def _require_finite(self, loss_sum: float) -> None:
         bad = [name for name, w in self._model.arrays.items() if not np.isfinite(w).all()]
         if bad or not math.isfinite(loss_sum):
@@ -331,22 +331,34 @@ class Trainer:
 
     # -- use --------------------------------------------------------------------------------------------------
 
-    def predict(self, spikes: Spikes | Currents) -> Predictions:
-        """Class of every sample, and what the loss looks at: first spike times or values of the readout."""
+    def predict(self, spikes: Spikes | Currents, *, noise_seed: int | None = 0) -> Predictions:
+        """Class of every sample, and what the loss looks at: first spike times or values of the readout.
+
+        noise_seed : of the noise of `Hardware`, in batches of `batch_size`; None: of all noise only the fixed pattern
+        """
         self._model.check(spikes)
+        options = self._noise_options(noise_seed)
         with BlockPool(self.n_threads) as pool:
-            _, classes, outputs = self._model.evaluate(spikes, None, pool)
+            _, classes, outputs = self._model.evaluate(spikes, None, pool, **options)
         return Predictions(classes, outputs)
 
-    def evaluate(self, split: Any) -> Metrics:
-        """Mean loss and accuracy on labelled spikes."""
+    def evaluate(self, split: Any, *, noise_seed: int | None = 0) -> Metrics:
+        """Mean loss and accuracy on labelled spikes; noise_seed as in `predict`."""
         self._model.check(split.spikes, split.labels)
+        options = self._noise_options(noise_seed)
         with BlockPool(self.n_threads) as pool:
-            return self._evaluate(split, pool)
+            return self._evaluate(split, pool, **options)
 
-    def _evaluate(self, split: Any, pool: BlockPool) -> Metrics:
+    def _noise_options(self, noise_seed: int | None) -> dict[str, Any]:
+        if self.hardware is not None:
+            return {"noise_seed": None if noise_seed is None else count("Trainer: noise_seed", noise_seed)}
+        if noise_seed != 0:
+            raise ValidationError(f"Trainer: noise_seed={noise_seed} is for a Trainer with hardware=Hardware(...)")
+        return {}
+
+    def _evaluate(self, split: Any, pool: BlockPool, **options: Any) -> Metrics:
         labels = np.asarray(split.labels, dtype=np.int64)
-        losses, predicted, _ = self._model.evaluate(split.spikes, labels, pool)
+        losses, predicted, _ = self._model.evaluate(split.spikes, labels, pool, **options)
         return Metrics(float(losses.mean()), float((predicted == labels).mean()), int((predicted < 0).sum()))
 
     # -- state ------------------------------------------------------------------------------------------------
@@ -358,7 +370,9 @@ class Trainer:
             "weights": {name: w.copy() for name, w in self._model.arrays.items()},
             "optimizer": self._optimizer.state_dict(),
             "random": self._rng.bit_generator.state,
+            "input_noise": self._input_noise.state_dict(),
             "silent": silent,
+            "hardware": self._model.noise_state(),
             "history": [asdict(m) for m in self.history],
         }
 
@@ -370,23 +384,15 @@ class Trainer:
         CheckpointError, ValidationError
             The state belongs to another network, optimiser or treatment of silent neurons.
         """
-        own = self._model.arrays
-        shapes = {name: np.shape(w) for name, w in state["weights"].items()}
-        if shapes != {name: w.shape for name, w in own.items()}:
-            raise ValidationError(
-                f"Trainer.load_state_dict: weights {shapes} do not fit the network {self.network!r}; "
-                "use the configuration the run was started with"
-            )
-        if set(state["silent"]) != set(self._silent_state):
-            raise ValidationError(
-                "Trainer.load_state_dict: the state was written with another treatment of silent neurons; "
-                "use the configuration the run was started with"
-            )
+        require_fits(state, self.state_dict(), self.network)
         self._optimizer.load_state_dict(state["optimizer"])
-        for name, weight in own.items():
+        for name, weight in self._model.arrays.items():
             weight[...] = state["weights"][name]
         self._model.refresh(self._blocks)
+        self._model.load_noise_state(state.get("hardware", {}))
         self._rng.bit_generator.state = state["random"]
+        if "input_noise" in state:  # states of older versions had one stream for all
+            self._input_noise.load_state_dict(state["input_noise"])
         given = state["silent"].items()
         self._silent_state = {key: [np.array(a) for a in v] if isinstance(v, list) else v for key, v in given}
         self.history = [EpochMetrics(**m) for m in state["history"]]

@@ -61,12 +61,12 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
         "print([name for name in ('numba', 'pydantic', 'matplotlib', 'ruamel.yaml', 'tqdm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    for name in ("train", "continue", "inference", "eval", "configs"):
+    for name in ("train", "continue", "inference", "eval", "sweep", "sweep-plot", "configs"):
         assert re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["train", "continue", "inference", "eval", "configs"])
+@pytest.mark.parametrize("name", ["train", "continue", "inference", "eval", "sweep", "sweep-plot", "configs"])
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])
@@ -112,6 +112,9 @@ def test_configs_prints_one(capsys):
         ["continue", "RUN"],
         ["continue", "RUN", "last"],
         ["inference"],
+        ["inference", "RUN", "--repeat", "1"],
+        ["sweep"],
+        ["sweep", "SWEEP.yaml", "--jobs", "0"],
     ],
 )
 def test_wrong_arguments_exit_with_2(arguments, capsys):
@@ -129,6 +132,9 @@ def test_wrong_arguments_exit_with_2(arguments, capsys):
         (["continue", "missing", "3"], "missing: no such run folder"),
         (["inference", "."], ".: is not a run folder, it has no config.yaml"),
         (["eval", __file__], "is a file, not a run folder"),
+        (["inference", "RUN", "--seed", "1"], "--seed is the seed of the noise of --repeat N"),
+        (["sweep", "missing.yaml"], "missing.yaml: no such sweep file"),
+        (["sweep-plot", "."], "is not the folder of a sweep, it has no sweep.csv"),
         (["configs", "mnst"], "did you mean 'mnist'?"),
     ],
 )
@@ -173,9 +179,10 @@ def test_train_continue_inference_and_eval(run, capsys):
     before = metrics_of(run)
     assert main(["inference", str(run), "--epoch", "4", "--threads", "2"]) == 0
     assert f"accuracy {100 * before['test_accuracy']:.2f} %" in capsys.readouterr().out
-    assert main(["eval", str(run)]) == 0
+    assert main(["eval", str(run), "--untrained"]) == 0
     listed = capsys.readouterr().out.splitlines()[1:]
     assert len(listed) >= 6
+    assert str(run / "plots" / "untrained" / "confusion_matrix.png") in listed
     assert all(os.path.isfile(line) for line in listed)
     assert main(["continue", str(run), "2", "--no-plots"]) == 0
     assert "continuing after epoch 2 of 4" in capsys.readouterr().out
@@ -183,6 +190,25 @@ def test_train_continue_inference_and_eval(run, capsys):
     assert after["test_loss"] == before["test_loss"]
     assert main(["continue", str(run), "4", "--epochs", "5", "--no-plots"]) == 0
     assert list_savepoints(run / "savepoints") == [0, 1, 2, 3, 4, 5]
+
+
+def test_inference_repeats_only_what_is_noisy(run, capsys):
+    assert main(["inference", str(run), "--repeat", "3"]) == 2
+    assert "has no noise in inference, all repetitions would be the same; leave out --repeat" in capsys.readouterr().err
+
+
+def test_sweep_and_sweep_plot(config, tmp_path, capsys):
+    text = "parameters:\n  - {path: training.seed, values: [1]}\n"
+    (tmp_path / "seeds.yaml").write_text(f"config: {config}\n{text}")
+    assert main(["sweep", str(tmp_path / "seeds.yaml"), "--out", str(tmp_path), "--jobs", "1", "--plots"]) == 0
+    out = capsys.readouterr().out
+    assert "1 run: 0 finished, 0 begun, 1 to start; 1 at a time" in out
+    assert re.search(r"\[1/1\] seed=1: test accuracy \d+\.\d\d %, 4 epochs, ", out)
+    folder = tmp_path / "seeds"
+    assert f"table: {folder / 'sweep.csv'}; pictures: eventsnn sweep-plot {folder}" in out
+    assert (folder / "seed=1" / "plots" / "confusion_matrix.png").is_file()
+    assert main(["sweep-plot", str(folder), "--column", "test_loss"]) == 0
+    assert capsys.readouterr().out == f"{folder / 'plots' / 'test_loss_seed.png'}\n"
 
 
 @pytest.mark.parametrize("name", ["mnist_latency_surrogate", "mnist_rate_surrogate"])

@@ -37,3 +37,11 @@ def test_load_xor_refuses_bad_input():
         load_xor(n_valid=-1)
     with pytest.raises(ValidationError, match="load_xor.t_late"):
         load_xor(t_early=2.0)
+
+
+def test_load_xor_has_complements_on_request():
+    data = load_xor(tau_syn=1.0, t_early=0.5, t_late=1.5, bias_time=None, complements=True)
+    times = data.train.spikes.first_times()
+    assert times.shape == (400, 4)
+    np.testing.assert_array_equal(times[:, :2] + times[:, 2:], 2.0)  # where one is early, the other is late
+    np.testing.assert_array_equal(data.train.labels, load_xor().train.labels)

@@ -37,9 +37,10 @@ def changed(old, new):
 
 
 BUILT_IN = [
-    "bars", "delayed_match", "mnist", "mnist_16x16", "mnist_eventprop", "mnist_latency_surrogate",
-    "mnist_latency_surrogate_tuned", "mnist_rate_surrogate", "mnist_rate_surrogate_tuned", "xor", "yin_yang",
-    "yin_yang_eventprop",
+    "bars", "delayed_match", "mnist", "mnist_16x16", "mnist_deep", "mnist_eventprop", "mnist_latency_surrogate",
+    "mnist_latency_surrogate_tuned", "mnist_rate_surrogate", "mnist_rate_surrogate_tuned", "single_in_single_out",
+    "xor", "yin_yang", "yin_yang_W30", "yin_yang_WA30", "yin_yang_WS30", "yin_yang_WS5", "yin_yang_eventprop",
+    "yin_yang_hw_aware_W", "yin_yang_hw_aware_WA",
 ]  # fmt: skip
 
 
@@ -90,6 +91,14 @@ def test_load_config_applies_overrides(tmp_path):
     assert (config.training.epochs, config.dataset.n_train) == (7, 8)
     assert with_overrides(config, {"training.seed": 5}).training.seed == 5
     assert config.training.seed == 0
+
+
+def test_load_config_sets_entries_of_lists_and_of_the_file_as_written(tmp_path):
+    given = {"network.hidden": [20, 10]}
+    assert load_config("xor", given | {"network.hidden.1": 7}).network.hidden == (20, 7)
+    assert load_config("xor", {"network.hidden.0": 5}, edits={"network/hidden": [1, 2]}).network.hidden == (5, 2)
+    assert with_overrides(load_config("xor"), {"network.hidden.0": 6}).network.hidden == (6,)
+    assert load_config("xor").network.hidden == (20,)  # the file is not changed
 
 
 def test_config_cannot_be_changed():
@@ -206,7 +215,8 @@ MISTAKES = {
     ),
     "misspelt data set": (
         changed("{name: xor}", "{name: xorr}"),
-        "must be one of yin_yang, xor, bars, delayed_match, mnist, mnist_16x16, got 'xorr'; did you mean 'xor'?",
+        "must be one of yin_yang, xor, bars, delayed_match, single_in_single_out, mnist, mnist_16x16, got 'xorr'; did "
+        "you mean 'xor'?",
     ),
     "no name": (changed("{name: adam}", "{beta1: 0.9}"), "training.optimizer: its key 'name' is missing"),
     "missing key": (changed("  epochs: 3\n", ""), "training.epochs: is missing"),
@@ -357,6 +367,11 @@ def test_load_config_prefers_the_builtin_one_to_a_file(tmp_path, monkeypatch):
         ({"training.epoch": 3}, "training.epoch: unknown key; did you mean 'epochs'?"),
         ({"training.epochs": -1}, "training.epochs: must be >= 1"),
         ({"name.x": 1}, "name.x cannot be set, 'name' is not a mapping"),
+        (
+            {"network.hidden.1": 1},
+            "network.hidden.1 cannot be set, 'network.hidden' is a list of 1 and '1' is",
+        ),
+        ({"network.hidden.x": 1}, "'network.hidden' is a list of 1 and 'x' is no index of it"),
     ],
 )
 def test_load_config_checks_overrides(overrides, message):

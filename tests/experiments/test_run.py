@@ -6,11 +6,21 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from eventsnn.errors import CheckpointError, ConfigError, DataError, EventSNNError
+from eventsnn import Adam, FirstSpikeCrossEntropy, Hardware, ThresholdNoise
+from eventsnn.errors import CheckpointError, ConfigError, DataError, EventSNNError, ValidationError
+from eventsnn.experiments import run as run_module
 from eventsnn.experiments.config import load_config
-from eventsnn.experiments.run import TrainingInterrupted, continue_run, evaluate, inference, train
+from eventsnn.experiments.run import (
+    TrainingInterrupted,
+    continue_run,
+    evaluate,
+    inference,
+    repeat_inference,
+    train,
+)
 from eventsnn.experiments.run_folder import RunFolder
 from eventsnn.experiments.session import recorded_until
 from eventsnn.training.checkpoint import list_savepoints, read_savepoint, write_savepoint
@@ -112,6 +122,29 @@ def check_continued(config, folder):
     again = shutil.copytree(whole, folder / "again")
     continue_run(again, 1, threads=2, **QUIET)
     assert_same_bits(whole, again)
+
+
+def test_train_in_a_folder_of_a_given_name_takes_what_a_kill_left_there(finished, tmp_path):
+    (tmp_path / "mine" / "savepoints").mkdir(parents=True)
+    result = train(small_config(), tmp_path, folder_name="mine", **QUIET)
+    assert result.path == tmp_path / "mine"
+    assert_same_bits(finished, result.path)
+    with pytest.raises(CheckpointError, match="mine: there is a run already; `eventsnn continue` goes on with it"):
+        train(small_config(), tmp_path, folder_name="mine", **QUIET)
+
+
+def test_on_epoch_can_end_the_training(finished, tmp_path):
+    def stop(epoch):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingInterrupted) as caught:
+        train(small_config(), tmp_path, on_epoch=stop, **QUIET)
+    assert caught.value.epoch == 2
+    with pytest.raises(TrainingInterrupted):
+        continue_run(caught.value.path, on_epoch=lambda epoch: stop(epoch - 1), **QUIET)
+    continue_run(caught.value.path, **QUIET)
+    assert_same_bits(finished, caught.value.path)
 
 
 def test_train_draws_pictures(tmp_path, capsys):
@@ -373,3 +406,51 @@ def test_create_gives_every_run_its_own_folder(tmp_path):
 def test_continue_run_refuses_a_run_that_is_being_trained(run):
     with RunFolder(run).locked(), pytest.raises(CheckpointError, match="another process is training"):
         continue_run(run, **QUIET)
+
+
+# -- inference with noise -----------------------------------------------------------------------------------------
+
+
+def with_hardware(monkeypatch, hardware):
+    """Experiments whose trainers have this hardware."""
+
+    def build_trainer(config, network, *, threads=None):
+        return Trainer(network, FirstSpikeCrossEntropy(), Adam(2e-2), seed=0, batch_size=20, hardware=hardware)
+
+    monkeypatch.setattr(run_module, "build_trainer", build_trainer)
+
+
+def test_repeat_inference_is_mean_and_spread_over_new_noise(tmp_path, monkeypatch, capsys):
+    with_hardware(monkeypatch, Hardware(delay_jitter=1e-3, threshold_noise=ThresholdNoise(sample=0.05)))
+    path = train(small_config(), tmp_path, **QUIET).path
+    result = repeat_inference(path, 4, seed=3)
+    assert (result.path, result.epoch) == (path, 4)
+    assert len(set(result.test_losses)) == 4
+    losses = np.asarray(result.test_losses)
+    assert f"loss {losses.mean():.6g} +- {losses.std(ddof=1):.2g}" in capsys.readouterr().out
+    assert result.mean_accuracy == pytest.approx(np.mean(result.test_accuracies))
+    assert result.std_accuracy == pytest.approx(np.std(result.test_accuracies, ddof=1))
+    later = repeat_inference(path, 2, seed=5, threads=2, progress=False)  # any repetition can be had again
+    assert later.test_losses == result.test_losses[2:]
+    with pytest.raises(ValidationError, match="n_repetitions: must be >= 2, got 1"):
+        repeat_inference(path, 1)
+
+
+@pytest.mark.parametrize(
+    "hardware", [None, Hardware(weight_step=0.1, threshold_noise=ThresholdNoise(fixed_mean=0.1, fixed_std=0.05))]
+)
+def test_repeat_inference_refuses_what_would_always_be_the_same(tmp_path, monkeypatch, hardware):
+    with_hardware(monkeypatch, hardware)
+    path = train(small_config(training__epochs=1), tmp_path, **QUIET).path
+    with pytest.raises(ValidationError, match="has no noise in inference, all repetitions would be the same"):
+        repeat_inference(path, 3, progress=False)
+
+
+# -- the untrained network ----------------------------------------------------------------------------------------
+
+
+def test_evaluate_needs_savepoint_0_for_the_untrained_network(run):
+    shutil.rmtree(run / "savepoints" / "epoch_0")
+    with pytest.raises(CheckpointError, match="no savepoint of epoch 0; there are 1 to 4"):
+        evaluate(run, untrained=True, progress=False)
+    assert not list((run / "plots").iterdir())

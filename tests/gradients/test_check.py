@@ -8,7 +8,17 @@ import math
 import numpy as np
 import pytest
 
-from eventsnn import LIF, Dense, FirstSpikeCrossEntropy, FirstSpikeMSE, Sequential, Spikes, ValidationError
+from eventsnn import (
+    LIF,
+    BiasSpikes,
+    Dense,
+    FirstSpikeCrossEntropy,
+    FirstSpikeMSE,
+    Repeat,
+    Sequential,
+    Spikes,
+    ValidationError,
+)
 from eventsnn.gradients import GradientReport, check_gradients
 from eventsnn.gradients import check as module
 from eventsnn.gradients.check import GradientEntry
@@ -42,6 +52,62 @@ def test_check_gradients_passes_right_gradients(precision, capsys):
     assert "of the largest numeric entry of each array" in printed
 
 
+@pytest.mark.parametrize("precision", ["float64", "high"])
+@pytest.mark.parametrize("shapes", [((6, 1), (4, 2)), ((1, 4), (1, 2)), ((6, 4), (4, 1)), ((), (4, 2))], ids=str)
+def test_check_gradients_passes_delays(precision, shapes):
+    """Of every form, one of them 0, behind repeated channels and bias spikes; the steps of that one go one way."""
+    net, spikes, labels = problem()
+    rng = np.random.default_rng(2)
+    lif = net.layers[0].neuron
+    delays = [rng.uniform(0.0, 1.0, shape) for shape in shapes]
+    delays[1].flat[0] = 0.0
+    hidden = Dense.normal(6, 4, mean=1.5, std=1.0, rng=rng, delay=delays[0])
+    output = Dense.normal(4, 2, mean=3.0, std=1.0, rng=rng, delay=delays[1])
+    # three inputs, the last as a bias spike: two of them twice
+    net = Sequential([Repeat(2), BiasSpikes([0.3, 0.9]), hidden, lif, output, lif])
+    times = spikes.first_times()[:, :2]
+    loss = dataclasses.replace(LOSS, alpha=0.1)
+    report = check_gradients(net, Spikes.from_first_times(times), labels, loss, precision=precision, verbose=False)
+    assert list(report.entries) == ["hidden.weight", "hidden.delay", "output.weight", "output.delay", "input_times"]
+    assert [len(own) for own in report.entries.values()] == [24, delays[0].size, 8, delays[1].size, 4]
+    assert report.n_changed <= (1 if precision == "float64" else 0), str(report)
+    assert report.max_relative_error <= (1e-8 if precision == "float64" else 1e-12)  # as above
+    assert all(error >= 0.0 for error in report.max_errors().values())  # something of each was compared
+
+
+@pytest.mark.parametrize("precision", ["float64", "high"])
+def test_check_gradients_takes_rounding_for_nothing(precision):
+    """One delay for all moves all outputs, of which the loss sees differences only."""
+    net, spikes, labels = problem()
+    hidden, output = net.layers
+    net = Sequential([Dense(net.weights[0], delay=0.4), hidden.neuron, output.connection, output.neuron])
+    report = check_gradients(net, spikes, labels, LOSS, precision=precision, verbose=False)
+    (entry,) = report.entries["hidden.delay"]
+    assert abs(entry.analytic) <= 1e-14
+    assert report.passed
+
+
+def test_check_gradients_leaves_delays_alone_that_are_not_there():
+    report = check_gradients(*problem(), LOSS, verbose=False, precision="float64")
+    assert list(report.entries) == ["hidden.weight", "output.weight", "input_times"]
+    with pytest.raises(ValidationError, match=r"must be a list of names out of \['hidden.weight', 'output.weight'"):
+        check_gradients(*problem(), LOSS, parameters=["hidden.delay"])
+
+
+def test_check_gradients_checks_the_hinge_with_delays():
+    """In float64: silent neurons, whose peaks move with the delays."""
+    net, spikes, labels = problem()
+    rng = np.random.default_rng(5)
+    lif = net.layers[0].neuron
+    delays = rng.uniform(0.0, 1.0, (3, 4)), rng.uniform(0.0, 1.0, (4, 1))
+    weights = 0.3 * net.weights[0], net.weights[1]  # weak: some stay silent
+    net = Sequential([Dense(weights[0], delays[0]), lif, Dense(weights[1], delays[1]), lif])
+    report = check_gradients(net, spikes, labels, LOSS, silent_strength=0.5, verbose=False)
+    assert report.passed
+    assert report.n_changed == 0
+    assert np.abs([e.analytic for e in report.entries["hidden.delay"]]).min() > 0.0
+
+
 @pytest.mark.parametrize("precision", ["auto", "float64", "high"])
 @pytest.mark.parametrize("name", ["hidden.weight", "output.weight", "input_times"])
 def test_check_gradients_finds_a_wrong_entry(monkeypatch, precision, name):
@@ -65,10 +131,10 @@ def test_check_gradients_finds_a_wrong_entry(monkeypatch, precision, name):
 
 
 def test_check_gradients_finds_a_wrong_backward_pass(monkeypatch):
-    from eventsnn.simulation.layers import LayerRunner
+    from eventsnn.simulation.delayed_layers import DelayedRunner
 
-    right = LayerRunner.backward
-    monkeypatch.setattr(LayerRunner, "backward", lambda self, height, *rest: right(self, height * 1.001, *rest))
+    right = DelayedRunner.backward
+    monkeypatch.setattr(DelayedRunner, "backward", lambda self, height, *rest: right(self, height * 1.001, *rest))
     report = check_gradients(*problem(), LOSS, verbose=False)
     assert not report.passed
     # One factor 1.001 per layer the gradient went through.

@@ -11,6 +11,7 @@ from mpmath import isinf, mp, mpf, workdps
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.high_precision import first_spike_times
 from tests.reference.first_spike_mpmath import first_spike_times as exact_first_spike_times
+from tests.reference.network_mpmath import simulate_reference
 
 # tau_mem, tau_syn, v_threshold, v_leak, i_bias: every family, inhibition by leak, rest on and above the threshold.
 NEURONS = [
@@ -61,6 +62,52 @@ def test_first_spike_times_agree_with_the_reference(neuron):
                         # 40 digits were asked for; the required agreement is 1e-30 (measured: 1e-41).
                         assert abs(time - exact_time) <= mpf(10) ** -38 * exact_time
     assert n_spikes > 15
+
+
+@pytest.mark.parametrize("form", [(), (8, 1), (1, 6), (8, 6)], ids=str)
+def test_first_spike_times_with_delays_and_channels_agree_with_the_reference(form):
+    """Three inputs, each twice, and two bias spikes; the reference gets them as synapses of neurons and of a bias."""
+    rng = np.random.default_rng(11)
+    weights = [rng.normal(2.0, 1.0, (8, 6)), rng.normal(1.5, 0.8, (6, 2))]
+    delays = [rng.uniform(0.0, 1.5, form), rng.uniform(0.0, 1.0, (6, 2))]
+    channels = [([0, 0, 1, 1, 2, 2, -1, -1], [0.0] * 6 + [0.3, 1.1]), None]
+    parameters = [_parameters(2.0, 1.0, 1.0, 0.0, 0.05), _parameters(1.0, 1.0, 0.8, 0.0, 0.0)]
+    times, neurons = [0.2, 0.7, 0.4, 1.3], [0, 1, 2, 0]
+    found = first_spike_times(weights, parameters, times, neurons, delays=delays, channels=channels)
+    of_pairs = [np.broadcast_to(delay, weight.shape) for delay, weight in zip(delays, weights, strict=True)]
+    rows = [("input", channel // 2) for channel in range(6)] + [("bias", 0), ("bias", 1)]
+    synapses = {
+        name: [(rows[r][1], k, weights[0][r, k], float(of_pairs[0][r, k])) for r, k in np.ndindex(8, 6)
+               if rows[r][0] == name]
+        for name in ("input", "bias")
+    }  # fmt: skip
+    synapses["first"] = [(j, k, weights[1][j, k], float(of_pairs[1][j, k])) for j, k in np.ndindex(6, 2)]
+    common = {"v_reset": 0.0, "t_refrac": 0.0, "max_spikes": 1}
+    outcome = simulate_reference(
+        {
+            "populations": [
+                {"name": name, "n": n, **own, **common, "tau_syn": {"own": own["tau_syn"]}}
+                for name, n, own in (("first", 6, parameters[0]), ("second", 2, parameters[1]))
+            ],
+            "inputs": [{"name": "input", "n": 3}, {"name": "bias", "n": 2}],
+            "projections": [
+                {"source": name, "target": "second" if name == "first" else "first", "receptor": None, "synapses": own}
+                for name, own in synapses.items()
+            ],
+            "spikes": {"input": list(zip(neurons, times, strict=True)), "bias": [(0, 0.3), (1, 1.1)]},
+            "t_max": 20.0,
+        }
+    )
+    n_spikes = 0
+    for layer, name in zip(found, ("first", "second"), strict=True):
+        exact = {neuron: time for time, neuron in outcome.spikes[name]}
+        for neuron, time in enumerate(layer):
+            assert isinf(time) == (neuron not in exact)
+            if not isinf(time):
+                n_spikes += 1
+                with workdps(60):
+                    assert abs(time - exact[neuron]) <= mpf(10) ** -38 * time  # as above
+    assert n_spikes >= 6
 
 
 def test_first_spike_times_takes_parameters_per_neuron():
@@ -131,6 +178,10 @@ def test_first_spike_times_leaves_the_global_precision_alone():
         ({"neurons": [0, 1]}, "neurons"),
         ({"neurons": [1]}, "input neurons"),
         ({"weights": [np.ones(3)]}, "n_pre, n_post"),
+        ({"delays": []}, "1 weight matrices but 0 arrays of delays"),
+        ({"delays": [np.ones((2, 1))]}, r"delays\[0\] has shape \(2, 1\), which does not fit \(1, 1\)"),
+        ({"channels": [([0, 0], [0.0, 0.0])]}, r"weights\[0\] has shape \(1, 1\)"),
+        ({"channels": [([-2], [0.0])]}, r"sources of channels\[0\]"),
         ({"weights": [np.ones((1, 2)), np.ones((3, 1))], "lif_parameters": [{}, {}]}, r"weights\[1\]"),
     ],
 )

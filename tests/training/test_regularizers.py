@@ -18,35 +18,35 @@ def bump(bumping, state, fractions):
     return layer, own
 
 
-QUIET = [[0.9, 0.0, 0.5, 0.0], [1.0, 0.0]]
+QUIET = [[1.0, 0.0, 0.5, 0.0], [1.0, 0.0]]
 
 
 def test_bump_raises_the_neurons_that_miss():
-    bumping = WeightBumping(size=0.25, max_silent_fraction=0.5, exponential=False)
+    bumping = WeightBumping(size=0.25, max_silent_fraction=0.25, exponential=False)
     state = bumping.start([4, 2])
     layer, own = bump(bumping, state, QUIET)
     assert layer == 0
-    assert own[0].tolist() == [[0.25, 0.0, 0.0, 0.0]] * 3  # 0.5 is not above the limit
+    assert own[0].tolist() == [[0.25, 0.0, 0.25, 0.0]] * 3  # whoever was silent in any sample
     assert not own[1].any()  # only the first layer that needs it
-    layer, own = bump(bumping, state, [[0.0] * 4, [1.0, 0.0]])
-    assert layer == 1
+    layer, own = bump(bumping, state, [[0.9, 0.1, 0.0, 0.0], [1.0, 0.0]])
+    assert layer == 1  # a quarter of the first layer's spikes is missing, which is not above the limit
     assert own[1].tolist() == [[0.25, 0.0]] * 4
     assert own[1].dtype == np.float32
-    layer, own = bump(bumping, state, [[0.0] * 4, [0.0, 0.0]])
-    assert layer is None
+    layer, own = bump(bumping, state, [[0.9, 0.0, 0.0, 0.0], [0.0, 0.0]])
+    assert layer is None  # a neuron may be silent as long as its layer is not
     assert not any(w.any() for w in own)
 
 
 def test_bump_raises_the_whole_layer():
-    bumping = WeightBumping(size=0.25, max_silent_fraction=0.5, targeted=False)
+    bumping = WeightBumping(size=0.25, max_silent_fraction=0.3, targeted=False)
     _, own = bump(bumping, bumping.start([4, 2]), QUIET)
     assert (own[0] == 0.25).all()
     assert not own[1].any()
 
 
 def test_bump_takes_one_limit_per_layer():
-    bumping = WeightBumping(size=1.0, max_silent_fraction=[0.95, 0.5])
-    assert bumping.max_silent_fraction == (0.95, 0.5)
+    bumping = WeightBumping(size=1.0, max_silent_fraction=[0.5, 0.4])
+    assert bumping.max_silent_fraction == (0.5, 0.4)
     layer, own = bump(bumping, bumping.start([4, 2]), QUIET)
     assert layer == 1
     assert own[1].tolist() == [[1.0, 0.0]] * 4
@@ -54,14 +54,15 @@ def test_bump_takes_one_limit_per_layer():
         bumping.start([4, 4, 2])
 
 
-def test_bump_doubles_while_it_is_needed():
+def test_bump_doubles_while_the_same_layer_needs_it():
     bumping = WeightBumping(size=0.5, max_silent_fraction=0.3, exponential=True)
     state = bumping.start([4, 2])
+    fires, late = [[0.0] * 4, [0.0] * 2], [[0.0] * 4, [1.0, 0.0]]
     sizes = []
-    for fractions in (QUIET, QUIET, QUIET, [[0.0] * 4, [0.0] * 2], QUIET):
+    for fractions in (QUIET, QUIET, QUIET, fires, QUIET, QUIET, late, late, QUIET):
         layer, own = bump(bumping, state, fractions)
-        sizes.append(None if layer is None else own[0].max())
-    assert sizes == [0.5, 1.0, 2.0, None, 0.5]
+        sizes.append(None if layer is None else float(own[layer].max()))
+    assert sizes == [0.5, 1.0, 2.0, None, 0.5, 1.0, 0.5, 1.0, 0.5]
     state["repeats"] = 5000
     assert bump(bumping, state, QUIET)[1][0].max() == 0.5 * 2.0**30  # capped, finite
     plain = WeightBumping(size=0.5, exponential=False)
