@@ -213,7 +213,7 @@ def write_report(
     found = trainer.predict(dataset.test.spikes)
     paths: list[Path] = plotting.write_report(
         folder.path,
-        getattr(trainer, "hardware_network", trainer.network),
+        trainer.hardware_network,
         dataset,
         history_of(trainer),
         encoding=config.dataset.model_dump(),
@@ -236,7 +236,7 @@ def _first_times(trainer: Trainer, found: Predictions) -> NDArray[np.float64] | 
 
 def _is_noisy(trainer: Trainer) -> bool:
     """Whether evaluation differs from a simulation of the network."""
-    return getattr(trainer, "hardware", None) is not None
+    return trainer.hardware is not None
 
 
 def _target_time(trainer: Trainer) -> float | None:
@@ -256,8 +256,8 @@ def write_comparison(
     both = [(trainer, trainer.predict(dataset.test.spikes)) for trainer in (untrained, trained)]
     paths: list[Path] = plotting.write_comparison(
         folder.path,
-        getattr(untrained, "hardware_network", untrained.network),
-        getattr(trained, "hardware_network", trained.network),
+        untrained.hardware_network,
+        trained.hardware_network,
         dataset,
         encoding=config.dataset.model_dump(),
         t_max=trained.t_max,
