@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from eventsnn.datasets import Dataset
 from eventsnn.errors import CheckpointError, EventSNNError
 from eventsnn.experiments.build_shared import n_threads
 from eventsnn.experiments.run_folder import RunFolder, versions
 from eventsnn.experiments.schema import Config
+from eventsnn.gradients.chain import target_of
 from eventsnn.network import Sequential
 from eventsnn.training.monitor import ParameterMonitor
 
 if TYPE_CHECKING:
+    from eventsnn.training.metrics import Predictions
     from eventsnn.training.trainer import Trainer
 
 __all__ = ["RunResult", "Session", "TrainingInterrupted", "write_comparison", "write_report"]
@@ -207,20 +210,33 @@ def write_report(
     """Draw all pictures of a trainer's network into the run's plots/ folder."""
     from eventsnn import plotting
 
+    found = trainer.predict(dataset.test.spikes)
     paths: list[Path] = plotting.write_report(
         folder.path,
-        trainer.network,
+        trainer.hardware_network,
         dataset,
         history_of(trainer),
         encoding=config.dataset.model_dump(),
         t_max=trainer.t_max,
         clock=trainer.clock,
-        predictions=trainer.predict(dataset.test.spikes).labels,
+        predictions=found.labels,
+        output_times=_first_times(trainer, found),
+        noisy=_is_noisy(trainer),
         monitor=monitor,
         target_time=_target_time(trainer),
         n_threads=n_threads(config) if threads is None else threads,
     )
     return paths
+
+
+def _first_times(trainer: Trainer, found: Predictions) -> NDArray[np.float64] | None:
+    """The output's first spikes, if they are what the loss looks at."""
+    return found.outputs if trainer.clock is None and target_of(trainer.loss) == "times" else None
+
+
+def _is_noisy(trainer: Trainer) -> bool:
+    """Whether evaluation differs from a simulation of the network."""
+    return trainer.hardware is not None
 
 
 def _target_time(trainer: Trainer) -> float | None:
@@ -237,15 +253,18 @@ def write_comparison(
     """Draw the pictures of two trainers' networks beside each other into the run's plots/untrained/ folder."""
     from eventsnn import plotting
 
+    both = [(trainer, trainer.predict(dataset.test.spikes)) for trainer in (untrained, trained)]
     paths: list[Path] = plotting.write_comparison(
         folder.path,
-        untrained.network,
-        trained.network,
+        untrained.hardware_network,
+        trained.hardware_network,
         dataset,
         encoding=config.dataset.model_dump(),
         t_max=trained.t_max,
         clock=trained.clock,
-        predictions=(untrained.predict(dataset.test.spikes).labels, trained.predict(dataset.test.spikes).labels),
+        predictions=(both[0][1].labels, both[1][1].labels),
+        output_times=(_first_times(*both[0]), _first_times(*both[1])),
+        noisy=_is_noisy(trained),
         n_threads=n_threads(config) if threads is None else threads,
     )
     return paths

@@ -15,7 +15,7 @@ from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.report_pictures import Draw, Pictures, TestedData, output_of
 from eventsnn.plotting.sheet import plot_beside, plot_sheet, share_scales
-from eventsnn.plotting.style import check_index, graph_of
+from eventsnn.plotting.style import check_first_times, check_index, graph_of
 
 if TYPE_CHECKING:
     from eventsnn.clock import Clock
@@ -46,6 +46,8 @@ def write_report(
     predictions: ArrayLike | None = None,
     monitor: ParameterMonitor | None = None,
     target_time: float | None = None,
+    output_times: ArrayLike | None = None,
+    noisy: bool = False,
     n_threads: int = 1,
 ) -> list[Path]:
     """Draw every picture that applies into ``folder/plots/`` as PNG.
@@ -77,6 +79,11 @@ def write_report(
     target_time : float, optional
         The spike time that the right output was to learn, in the unit of the spike times; drawn where there is one
         output neuron.
+    output_times : array_like, shape (n_test, n_outputs), optional
+        First output spikes of the test part, inf where silent; default those of a simulation.
+    noisy : bool
+        Whether `predictions` and `output_times` are those of a network with noise (`Hardware`): the titles of what is
+        simulated here, which is without, then say so.
     n_threads : int
         Threads of the simulations.
 
@@ -101,7 +108,8 @@ def write_report(
     where = "write_report"
     classes = _checked(where, network, dataset, sample, clock, predictions)
     report = Pictures(
-        network, dataset, history, encoding, sample, t_max, clock, classes, n_threads, monitor, target_time
+        network, dataset, history, encoding, sample, t_max, clock, classes, n_threads, monitor, target_time,
+        _checked_times(where, network, dataset, output_times), noisy,
     )  # fmt: skip
     return _write(where, Path(folder) / "plots", report.pictures(), lambda: _facts(report))
 
@@ -132,6 +140,8 @@ def write_comparison(
     t_max: float = math.inf,
     clock: Clock | None = None,
     predictions: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    output_times: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    noisy: bool = False,
     n_threads: int = 1,
 ) -> list[Path]:
     """Draw the pictures of two networks of the same shape beside each other, into ``folder/plots/untrained/`` as PNG.
@@ -142,9 +152,9 @@ def write_comparison(
         The run folder.
     untrained, trained : Sequential or Network
         To the left and to the right.
-    dataset, encoding, sample, t_max, clock, n_threads
+    dataset, encoding, sample, t_max, clock, noisy, n_threads
         As for `write_report`.
-    predictions : (array_like or None, array_like or None)
+    predictions, output_times : (array_like or None, array_like or None)
         As for `write_report`, of both networks.
 
     Returns
@@ -165,9 +175,13 @@ def write_comparison(
     if (one.sizes, one.projection_names) != (other.sizes, other.projection_names):
         raise ValidationError(f"{where}: needs two networks of one shape, got {untrained!r} and {trained!r}")
     sides = []
-    for network, own in zip((untrained, trained), predictions, strict=True):
+    for network, own, times in zip((untrained, trained), predictions, output_times, strict=True):
         classes = _checked(where, network, dataset, sample, clock, own)
-        sides.append(Pictures(network, dataset, [], encoding, sample, t_max, clock, classes, n_threads))
+        first = _checked_times(where, network, dataset, times)
+        side = Pictures(
+            network, dataset, [], encoding, sample, t_max, clock, classes, n_threads, output_times=first, noisy=noisy
+        )  # fmt: skip
+        sides.append(side)
     before, after = sides
     before.beside, after.beside = after, before
     left_of = dict(before.pictures())
@@ -198,6 +212,19 @@ def _checked(
     if predictions is None and clock is not None:
         raise ValidationError(f"{where}.predictions: needed with a clock, Trainer.predict gives them")
     return None if predictions is None else np.asarray(predictions)
+
+
+def _checked_times(
+    where: str, network: Sequential | Network, dataset: TestedData, output_times: ArrayLike | None
+) -> NDArray[np.float64] | None:
+    """The output's first spikes as an array that fits."""
+    if output_times is None:
+        return None
+    times = check_first_times(f"{where}.output_times", output_times)
+    shape = len(dataset.test), output_of(network)[1].n_neurons
+    if times.shape != shape:
+        raise ValidationError(f"{where}.output_times: must have shape {shape}, got {times.shape}")
+    return times
 
 
 def _write(

@@ -99,12 +99,13 @@ class Pictures:
         self, network: Sequential | Network, dataset: TestedData, history: Sequence[Any],
         encoding: Mapping[str, Any] | None, sample: int, t_max: float, clock: Clock | None,
         predictions: NDArray[np.int64] | None, n_threads: int, monitor: ParameterMonitor | None = None,
-        target_time: float | None = None,
+        target_time: float | None = None, output_times: NDArray[np.float64] | None = None, noisy: bool = False,
     ) -> None:  # fmt: skip
         self.t_max, self.clock, self.predictions = t_max, clock, predictions
         self.network, self.dataset, self.history = network, dataset, history
         self.sample, self.n_threads = sample, n_threads
-        self.monitor, self.target_time = monitor, target_time
+        self.monitor, self.target_time, self.output_times = monitor, target_time, output_times
+        self.aside = " (without noise)" if noisy else ""  # after the titles of what is simulated here
         self.beside: Pictures | None = None  # of another network, when both are drawn on common axes
         self.plane: FirstTimes | None = None
         is_yin_yang = dataset.name == "yin_yang" and clock is None and self.fires
@@ -197,16 +198,20 @@ class Pictures:
     @property
     def test_times(self) -> NDArray[np.float64]:
         """First output spike times of the test part."""
-        return self._test_part[self.output]
+        return self._test_part[self.output] if self.output_times is None else self.output_times
 
     @cached_property
     def _test_part(self) -> dict[str, NDArray[np.float64]]:
-        """First spike times: of the output in all of the test part, of hidden neurons in its first samples."""
+        """First spike times: of the output in all of the test part, of hidden neurons in its first samples.
+
+        Where the output's times are given, only of those first samples.
+        """
         from eventsnn.simulation import simulate
 
         spikes: Any = self.dataset.test.spikes
         parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in (*self.hidden, self.output)}
-        for start in range(0, spikes.n_samples, _BLOCK):
+        end = spikes.n_samples if self.output_times is None else min(spikes.n_samples, _HIDDEN_SAMPLES)
+        for start in range(0, end, _BLOCK):
             block = spikes[start : start + _BLOCK]
             result = simulate(self.network, block, self.t_max, n_threads=self.n_threads)
             for name, own in parts.items():
@@ -255,9 +260,10 @@ class Pictures:
 
     def spike_time_histograms(self, path: Path | None) -> Figure:
         """Of the first samples of the test part."""
-        times = self._test_part
+        times = {name: self._test_part[name] for name in self.hidden} | {self.output: self.test_times}
         n = min(len(own) for own in times.values())
-        title = f"{self.dataset.name}: first spikes of {n} test samples"
+        aside = f"{self.aside[:-1]} in hidden neurons)" if self.aside and self.hidden else ""
+        title = f"{self.dataset.name}: first spikes of {n} test samples{aside}"
         return plot_spike_time_histograms(
             {name: own[:n] for name, own in times.items()}, self.dataset.test.labels[:n], self.classes[:n],
             self.tau_syn, title=title, path=path,
@@ -274,7 +280,7 @@ class Pictures:
         """Of the chosen sample."""
         label = int(self.dataset.test.labels[self.sample])
         names = self.dataset.class_names
-        title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
+        title = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}{self.aside}"
         if self.fires:
             return plot_raster(self.one, label=label, class_names=names, title=title, path=path)
         graph = graph_of(self.network)
@@ -286,7 +292,7 @@ class Pictures:
         """Of the output neurons in the chosen sample."""
         names = self.dataset.class_names
         label = names[int(self.dataset.test.labels[self.sample])]
-        title = f"{self.dataset.name}, test sample {self.sample}, true class {label}: {self.output} neurons"
+        title = f"{self.dataset.name}, test sample {self.sample}, true class {label}: {self.output} neurons{self.aside}"
         draw: Callable[..., Figure] = plot_traces if self.clock is None else plot_clocked_traces
         return draw(self.one, self.output, neuron_names=names, title=title, path=path)
 
@@ -297,9 +303,8 @@ class Pictures:
         first = self.one.first_times(self.output)[0].copy()
         first[label] = -1.0
         chosen = np.sort(np.argsort(first, kind="stable")[:_EULER_NEURONS])
-        title = (
-            f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}: exact and by Euler's method"
-        )
+        sample = f"{self.dataset.name}, test sample {self.sample}, true class {names[label]}"
+        title = f"{sample}: exact and by Euler's method{self.aside}"
         return plot_euler_comparison(self.one, neurons=chosen, neuron_names=names, title=title, path=path)
 
     def learned_spike(self, path: Path | None) -> Figure:
@@ -326,19 +331,23 @@ class Pictures:
         test, names = self.dataset.test, self.dataset.class_names
         return plot_yin_yang_map(
             self.plane, test.values, None if test.values is None else test.labels, name=self.output,
-            class_names=names, path=path,
+            class_names=names, title=f"classification map{self.aside}", path=path,
         )  # fmt: skip
 
     def yin_yang_output_times(self, path: Path | None) -> Figure:
         """Of the whole plane."""
         assert self.plane is not None
         names = self.dataset.class_names
-        return plot_yin_yang_output_times(self.plane, self.tau_syn, name=self.output, class_names=names, path=path)
+        title = f"first spike of the output neurons (grey: silent){self.aside}"
+        return plot_yin_yang_output_times(
+            self.plane, self.tau_syn, name=self.output, class_names=names, title=title, path=path
+        )  # fmt: skip
 
     def yin_yang_time_differences(self, path: Path | None) -> Figure:
         """Of the whole plane."""
         assert self.plane is not None
-        return plot_yin_yang_time_differences(self.plane, self.tau_syn, name=self.output, path=path)
+        title = f"second output spike - first output spike{self.aside}"
+        return plot_yin_yang_time_differences(self.plane, self.tau_syn, name=self.output, title=title, path=path)
 
     def yin_yang_hidden_times(self, name: str, path: Path | None) -> Figure:
         """Of one hidden population over the whole plane."""

@@ -8,6 +8,7 @@ from eventsnn import LI, LIF, Dense, ParameterMonitor, Sequential, Spikes, decod
 from eventsnn.datasets import Dataset, Split, load_xor, load_yin_yang
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.plotting import plot_confusion_matrix, report_pictures, write_comparison, write_report
+from eventsnn.plotting.style import new_figure
 from tests.plotting import fake
 
 HISTORY = [{"epoch": k, "train_loss": 1.0 / k, "train_accuracy": 0.5} for k in (1, 2, 3)]
@@ -151,6 +152,28 @@ def test_write_report_draws_delays_and_the_course_of_the_parameters(tmp_path):
     paths = write_report(tmp_path, chains[-1], dataset, HISTORY, monitor=monitor, target_time=2.0)
     names = ["curve", "learned_spike", *TEST[:-1], *SAMPLE, *PARAMETERS, "delay_histograms", "parameters", "summary"]
     assert [path.stem for path in paths] == names
+
+
+@pytest.mark.usefixtures("stand_in", "no_ink")
+def test_write_report_shows_the_output_times_it_is_given(tmp_path, xor, monkeypatch):
+    seen = {}
+
+    def spy(times, labels, names, tau_syn, *, title, **options):
+        seen["sorted"] = times
+        return new_figure(4.0, 3.0)
+
+    def spy_on_raster(result, *, title, **options):
+        seen["raster"] = title
+        return new_figure(4.0, 3.0)
+
+    monkeypatch.setattr(report_pictures, "plot_sorted_output_times", spy)
+    monkeypatch.setattr(report_pictures, "plot_raster", spy_on_raster)
+    noisy = np.random.default_rng(0).uniform(1.0, 2.0, (20, xor.n_classes))
+    write_report(tmp_path, network_for(xor), xor, [], output_times=noisy, noisy=True)
+    np.testing.assert_array_equal(seen["sorted"], noisy)
+    assert seen["raster"].endswith("(without noise)")
+    with pytest.raises(ValidationError, match=r"output_times: must have shape \(20, 2\), got \(20, 3\)"):
+        write_report(tmp_path, network_for(xor), xor, [], output_times=np.ones((20, 3)))
 
 
 @pytest.mark.usefixtures("stand_in", "no_ink")
