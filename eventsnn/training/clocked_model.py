@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn._names import hint
-from eventsnn._validation import number
 from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.currents import Currents
@@ -29,6 +27,7 @@ from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BLOCK_SIZE, BlockPool, sample_blocks
 from eventsnn.spikes import Spikes
 from eventsnn.training.count_regularizers import SpikeCountTarget
+from eventsnn.training.learn import chosen
 from eventsnn.training.models import Model
 
 __all__ = ["ClockedModel", "clocked_model_of"]
@@ -77,7 +76,10 @@ class ClockedModel(Model):
         self.output = output_of("Trainer", self._graph, output)
         population = self._graph.populations[self.output]
         require_grid_loss("Trainer", loss, clock, self.output, population.can_spike)
-        self._learned = _chosen(self._graph, _default(self._graph) if learn is None else learn)
+        wanted = _default(self._graph) if learn is None else learn
+        known = [name for name in self._graph.parameter_names if _can_be_learned(self._graph, name)]
+        # no delays are learned here, so rates are numbers
+        self._learned: dict[str, Any] = dict(chosen(wanted, known, _KINDS, lambda name, by_name: False))
         self._idle: list[ClockedGradient] = []
         if clock.method == "eprop":
             require_eprop("Trainer", self._grid, clock, self.output)
@@ -311,23 +313,6 @@ def _default(network: Network) -> dict[str, float]:
     for name, population in network.populations.items():
         if isinstance(population.neuron, StepNeuron) and isinstance(population.neuron.bias, np.ndarray):
             found[f"{name}.bias"] = 1.0
-    return found
-
-
-def _chosen(network: Network, learn: Mapping[str, float]) -> dict[str, float]:
-    """Names of the learned parameters and their rates."""
-    if not isinstance(learn, Mapping):
-        raise ValidationError(f"Trainer.learn: must be a dict of rates by kind or name, got {type(learn).__name__}")
-    known = [name for name in network.parameter_names if _can_be_learned(network, name)]
-    rates = {}
-    for key, rate in learn.items():
-        if key not in _KINDS and key not in known:
-            raise ValidationError(f"Trainer.learn: nothing like {key!r} can be learned{hint(key, [*_KINDS, *known])}")
-        rates[key] = number(f"Trainer.learn[{key!r}]", rate, at_least=0.0)
-    found = {name: rates.get(name, rates.get(name.rpartition(".")[2], 0.0)) for name in known}
-    found = {name: rate for name, rate in found.items() if rate > 0.0}
-    if not found:
-        raise ValidationError(f"Trainer.learn: {dict(learn)} leaves nothing to learn in this network")
     return found
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn._names import hint
-from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.gradients.first_spike import BlockGradient, BlockOutcome, TimeLoss
 from eventsnn.network import Sequential
@@ -17,7 +15,8 @@ from eventsnn.simulation.delayed_layers import DelayedRunner
 from eventsnn.simulation.event_driven import first_spike_times
 from eventsnn.simulation.parallel import BlockPool
 from eventsnn.spikes import Spikes
-from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, learned_delay, price_of
+from eventsnn.training.learn import Rate, chosen, kind_of
+from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, price_of
 from eventsnn.training.models import Model
 
 __all__ = ["FirstSpikeModel"]
@@ -46,11 +45,11 @@ class FirstSpikeModel(Model):
         self._units: dict[str, float] = {}
         self.arrays, self.rates = {}, {}
         self.by_layer = []
-        chosen = _chosen(network, learn)
+        wanted = _chosen(network, learn)
         for layer in self._network.layers:
-            own = [name for name in (f"{layer.name}.weight", f"{layer.name}.delay") if name in chosen]
+            own = [name for name in (f"{layer.name}.weight", f"{layer.name}.delay") if name in wanted]
             for name in own:
-                how = chosen[name]
+                how = wanted[name]
                 if isinstance(how, LearnedDelay):
                     self._units[name] = float(np.median(layer.neuron.tau_syn))
                     delay = np.array(layer.connection.delay)
@@ -152,37 +151,17 @@ class _Block(BlockGradient):
         return outcome
 
 
-def _chosen(network: Sequential, learn: Mapping[str, Any]) -> dict[str, float | LearnedDelay]:
+def _chosen(network: Sequential, learn: Mapping[str, Any]) -> dict[str, Rate]:
     """Rates of the weights that are learned, and how delays are, by name."""
-    if not isinstance(learn, Mapping):
-        raise ValidationError(f"Trainer.learn: must be a dict of rates by kind or name, got {type(learn).__name__}")
-    known = network.parameter_names
-    asked: dict[str, float | LearnedDelay] = {}
-    for key, how in learn.items():
-        where = f"Trainer.learn[{key!r}]"
-        if key not in _KINDS and key not in known:
-            more = " of a Sequential; a Network learns time constants as well" if key in ("tau_mem", "tau_syn") else ""
-            raise ValidationError(f"Trainer.learn: no parameter {key!r}{more}{hint(key, [*_KINDS, *known])}")
-        is_delay = key.rpartition(".")[2] == "delay"
-        if not is_delay and isinstance(how, LearnedDelay):
-            raise ValidationError(f"{where}: LearnedDelay is for delays; give a number")
-        asked[key] = learned_delay(where, how) if is_delay else number(where, how, at_least=0.0)
-    found: dict[str, float | LearnedDelay] = {}
-    for layer in network.layers:
-        for kind in _KINDS:
-            name = f"{layer.name}.{kind}"
-            chosen = asked.get(name, asked.get(kind, 0.0))
-            rate = chosen.rate if isinstance(chosen, LearnedDelay) else chosen
-            if rate == 0.0:
-                continue
-            if kind == "delay" and layer.connection.delay.ndim == 0:
-                if name in asked:
-                    raise ValidationError(
-                        f"Trainer.learn: {name} is one number for all synapses; give delays of shape (n_pre, 1), "
-                        "(1, n_post) or (n_pre, n_post)"
-                    )
-                continue
-            found[name] = chosen
-    if not found:
-        raise ValidationError(f"Trainer.learn: {dict(learn)} leaves nothing to learn in this network")
-    return found
+
+    def is_left_out(name: str, by_name: bool) -> bool:
+        if kind_of(name) != "delay" or network.parameter(name).ndim:
+            return False
+        if by_name:
+            raise ValidationError(
+                f"Trainer.learn: {name} is one number for all synapses; give delays of shape (n_pre, 1), (1, n_post) "
+                "or (n_pre, n_post)"
+            )
+        return True
+
+    return chosen(learn, network.parameter_names, _KINDS, is_left_out)

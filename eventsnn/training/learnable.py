@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn._names import hint
-from eventsnn._validation import number
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
-from eventsnn.training.learned_delays import LearnedDelay, learned_delay
+from eventsnn.training.learn import Rate, chosen, kind_of
+from eventsnn.training.learned_delays import LearnedDelay
 
 __all__ = ["Learnable"]
 
@@ -47,18 +46,18 @@ class Learnable:
         nothing to learn.
     """
 
-    def __init__(self, network: Network, learn: Mapping[str, float | LearnedDelay]) -> None:
+    def __init__(self, network: Network, learn: Mapping[str, Rate]) -> None:
         self._network = network
-        chosen = _chosen(network, learn)
-        self.rates = {name: how.rate if isinstance(how, LearnedDelay) else how for name, how in chosen.items()}
-        self._delays = {name: how for name, how in chosen.items() if isinstance(how, LearnedDelay)}
+        wanted = _chosen(network, learn)
+        self.rates = {name: how.rate if isinstance(how, LearnedDelay) else how for name, how in wanted.items()}
+        self._delays = {name: how for name, how in wanted.items() if isinstance(how, LearnedDelay)}
         self._units = {name: _unit(network, name) for name in self._delays}
         self.arrays: dict[str, NDArray[np.floating]] = {}
-        for name in chosen:
+        for name in wanted:
             value: NDArray[np.floating] = network.parameter(name).astype(np.float64)
             if name in self._delays:
                 value = self._delays[name].raw_of(f"Trainer.learn: {name}", value, self._units[name])
-            elif _kind(name) != "weight":
+            elif kind_of(name) != "weight":
                 value = np.log(value)
             self.arrays[name] = np.array(value)  # arithmetic on one of shape () has made a scalar
 
@@ -75,7 +74,7 @@ class Learnable:
                 self._delays[name].rectify(array)
                 values[name] = self._delays[name].delay_of(array, self._units[name])
             else:
-                values[name] = array if _kind(name) == "weight" else np.exp(array)
+                values[name] = array if kind_of(name) == "weight" else np.exp(array)
         return self._network.with_parameters(values)
 
     def rules(self) -> dict[str, Callable[[Any], Any]]:
@@ -84,53 +83,26 @@ class Learnable:
         for name, array in self.arrays.items():
             if name in self._delays:
                 found[name] = partial(self._delays[name].raw_gradient, array, unit=self._units[name])
-            elif _kind(name) != "weight":
+            elif kind_of(name) != "weight":
                 found[name] = partial(np.multiply, np.exp(array))
         return found
 
 
-def _kind(name: str) -> str:
-    return name.rpartition(".")[2].partition("[")[0]
-
-
-def _chosen(network: Network, learn: Mapping[str, float | LearnedDelay]) -> dict[str, float | LearnedDelay]:
+def _chosen(network: Network, learn: Mapping[str, Rate]) -> dict[str, Rate]:
     """What is learned, by name: a relative rate; for delays a `LearnedDelay`."""
-    if not isinstance(learn, Mapping):
-        raise ValidationError(
-            f"Trainer.learn: must be a dict of learning rates by kind or name, got {type(learn).__name__}"
-        )
-    known = network.parameter_names
-    asked: dict[str, float | LearnedDelay] = {}
-    for key, how in learn.items():
-        if key not in KINDS and key not in known:
-            raise ValidationError(f"Trainer.learn: no parameter {key!r}{hint(key, [*KINDS, *known])}")
-        if key not in KINDS and _kind(key) not in KINDS:
-            raise ValidationError(f"Trainer.learn: {key} cannot be learned; what can is {', '.join(KINDS)}")
-        where = f"Trainer.learn[{key!r}]"
-        if _kind(key) == "delay":
-            asked[key] = learned_delay(where, how)
-        elif isinstance(how, LearnedDelay):
-            raise ValidationError(f"{where}: LearnedDelay is for delays; give a number")
-        else:
-            asked[key] = number(where, how, at_least=0.0)
     readouts = {name for name, population in network.populations.items() if not population.can_spike}
-    found: dict[str, float | LearnedDelay] = {}
-    for name in known:
-        owner, kind = name.rpartition(".")[0], _kind(name)
-        how = asked.get(name, asked.get(kind, 0.0))
-        if owner in readouts and kind != "weight":
-            if asked.get(name):
+
+    def is_left_out(name: str, by_name: bool) -> bool:
+        if name.rpartition(".")[0] in readouts and kind_of(name) != "weight":
+            if by_name:
                 raise ValidationError(f"Trainer.learn: {name}: the time constants of readouts are not learned")
-            continue
-        if kind == "delay" and name not in asked:
-            delay = network.parameter(name)
-            if delay.ndim == 0 and not delay.any():
-                continue
-        if (how.rate if isinstance(how, LearnedDelay) else how) > 0.0:
-            found[name] = how
-    if not found:
-        raise ValidationError(f"Trainer.learn: {dict(learn)} leaves nothing to learn in this network")
-    return found
+            return True
+        if kind_of(name) != "delay" or by_name:
+            return False
+        delay = network.parameter(name)
+        return delay.ndim == 0 and not delay.any()
+
+    return chosen(learn, network.parameter_names, KINDS, is_left_out)
 
 
 def _unit(network: Network, name: str) -> float:

@@ -269,7 +269,7 @@ def test_constant_currents_are_learned():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learn": {"gain": 1.0}}, "Trainer.learn: nothing like 'gain'"),
+        ({"learn": {"gain": 1.0}}, "Trainer.learn: no parameter 'gain'"),
         ({"learn": {"weight": -1.0}}, "Trainer.learn"),
         ({"learn": {"weight": 0.0}}, "leaves nothing to learn"),
         ({"clock": 1.0}, "Trainer.clock: must be a Clock"),
