@@ -134,7 +134,7 @@ class BlockGradient:
                 d_first = runner.d_before
             elif want_inputs:
                 d_inputs = d_first = np.empty((labels.size, runner.n_sources))
-            bound = float(np.broadcast_to(max_norm, len(self.runners))[k])
+            bound = float(max_norm[k]) if isinstance(max_norm, Sequence) else max_norm
             wanted_times = d_first if k > 0 or want_inputs else None
             n_clipped += runner.backward(height, bound, self.d_weights[k], wanted_times, self.d_delays[k])
         return BlockOutcome(losses, predictions, silent_counts, n_clipped, d_inputs)

@@ -23,31 +23,45 @@ MOST_INPUTS, FEWEST_NEURONS = 8, 8
 _CLEAR = 1e-9
 
 
+# Every loop below writes one array: two and more outputs beside four inputs are more pairs of pointers than LLVM is
+# ready to compare at run time, and it would not vectorise them.
+
+
 @kernel(fastmath={"contract"})
 def _fill_rows(t, rise, delay, grow_mem, weight, rate, arrivals, rises, gains, crosses):
     for n in range(arrivals.size):
-        y = rise * grow_mem[n]
-        w = np.float64(weight[n])
         arrivals[n] = t + delay[n]
-        rises[n] = y
-        gains[n] = w * rate * y * y
-        crosses[n] = w * y * (y - 1.0)
+    for n in range(arrivals.size):
+        rises[n] = rise * grow_mem[n]
+    for n in range(arrivals.size):
+        gains[n] = np.float64(weight[n]) * (rate * rises[n] * rises[n])
+    for n in range(arrivals.size):
+        crosses[n] = np.float64(weight[n]) * (rises[n] * (rises[n] - 1.0))
 
 
 @kernel(fastmath={"contract"})
-def _take_in(own, other, rises, gains, crosses, p, q, following):
-    """Arrival `other` for the intervals that begin with the arrivals `own`."""
-    for n in range(p.size):
-        before = other[n] <= own[n]
-        p[n] -= crosses[n] if before else 0.0
-        q[n] += gains[n] if before else 0.0
-        y = np.inf if before else rises[n]
-        following[n] = y if y < following[n] else following[n]
+def _sum_up(rows, k, m, found):
+    """Coefficients p and q where arrival k is the last one, and the y of the next: rows 4 to 6 of `found`."""
+    n_post = rows.shape[1]
+    for n in range(n_post):
+        found[4, n] = 0.0
+    for n in range(n_post):
+        found[5, n] = 0.0
+    for n in range(n_post):
+        found[6, n] = np.inf
+    for i in range(m):
+        for n in range(n_post):
+            found[4, n] -= rows[3 * MOST_INPUTS + i, n] if rows[i, n] <= rows[k, n] else 0.0
+        for n in range(n_post):
+            found[5, n] += rows[2 * MOST_INPUTS + i, n] if rows[i, n] <= rows[k, n] else 0.0
+        for n in range(n_post):
+            y = np.inf if rows[i, n] <= rows[k, n] else rows[MOST_INPUTS + i, n]
+            found[6, n] = y if y < found[6, n] else found[6, n]
 
 
 @kernel(fastmath={"contract"})
-def _judge(own, rises, p, q, following, tau_mem, theta, hits, doubts):
-    """hits, doubts = the interval's beginning where it certainly, or perhaps, holds a crossing; else inf."""
+def _judge(rises, p, q, following, tau_mem, theta, verdict):
+    """1 where the interval certainly holds a crossing, -1 where it perhaps does, else 0."""
     for n in range(p.size):
         y, drive = rises[n], tau_mem * q[n]
         is_last = following[n] == np.inf
@@ -62,26 +76,23 @@ def _judge(own, rises, p, q, following, tau_mem, theta, hits, doubts):
         square, bar = sum_ * sum_, 4.0 * drive * theta
         high, low = square > bar * (1.0 + _CLEAR), (square < bar * (1.0 - _CLEAR)) | (sum_ <= 0.0)
         rising = drive > p[n] * y + drive * (y - 1.0)
-        driven = drive > 0.0
-        hit = driven & ((high & rising & ~low) if is_last else above)
-        settled = (high | low) if is_last else (above | below | outside)
-        hits[n] = own[n] if hit else np.inf
-        doubts[n] = own[n] if driven & ~settled else np.inf
+        hit = (is_last & high & rising & ~low) | (~is_last & above)
+        settled = (is_last & (high | low)) | (~is_last & (above | below | outside))
+        sign = 1.0 if hit else (0.0 if settled else -1.0)
+        verdict[n] = sign if drive > 0.0 else 0.0
 
 
 @kernel(fastmath={"contract"})
-def _keep_first(hits, p, q, first, first_p, first_q):
-    for n in range(hits.size):
-        earlier = hits[n] < first[n]
-        first[n] = hits[n] if earlier else first[n]
-        first_p[n] = p[n] if earlier else first_p[n]
-        first_q[n] = q[n] if earlier else first_q[n]
-
-
-@kernel(fastmath={"contract"})
-def _keep_least(doubts, least):
-    for n in range(doubts.size):
-        least[n] = doubts[n] if doubts[n] < least[n] else least[n]
+def _keep_first(own, verdict, p, q, first, first_p, first_q, doubt):
+    """Keep the earliest interval with a crossing, and the earliest one in doubt."""
+    for n in range(own.size):
+        first_p[n] = p[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first_p[n]
+    for n in range(own.size):
+        first_q[n] = q[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first_q[n]
+    for n in range(own.size):
+        first[n] = own[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first[n]
+    for n in range(own.size):
+        doubt[n] = own[n] if (verdict[n] < 0.0) & (own[n] < doubt[n]) else doubt[n]
 
 
 @kernel
@@ -106,23 +117,14 @@ def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, r
             rows[MOST_INPUTS + i], rows[2 * MOST_INPUTS + i], rows[3 * MOST_INPUTS + i],
         )  # fmt: skip
     first, first_p, first_q, doubt = found[0], found[1], found[2], found[3]
-    p, q, following, hits = found[4], found[5], found[6], found[7]
+    p, q, following, verdict = found[4], found[5], found[6], found[7]
     first[:] = np.inf
     doubt[:] = np.inf
     total = 0.0
     for k in range(m):
-        p[:] = 0.0
-        q[:] = 0.0
-        following[:] = np.inf
-        for i in range(m):
-            _take_in(
-                rows[k], rows[i], rows[MOST_INPUTS + i], rows[2 * MOST_INPUTS + i], rows[3 * MOST_INPUTS + i], p, q,
-                following,
-            )  # fmt: skip
-        # `following` is free once it is judged: it takes the doubts
-        _judge(rows[k], rows[MOST_INPUTS + k], p, q, following, constants.tau_mem, constants.theta, hits, following)
-        _keep_first(hits, p, q, first, first_p, first_q)
-        _keep_least(following, doubt)
+        _sum_up(rows, k, m, found)
+        _judge(rows[MOST_INPUTS + k], p, q, following, constants.tau_mem, constants.theta, verdict)
+        _keep_first(rows[k], verdict, p, q, first, first_p, first_q, doubt)
     for n in range(weight.shape[1]):
         total += p[n] + q[n]
     return np.isfinite(total)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from eventsnn.kernels.constants import (
     CANCELLATION_SPAN,
@@ -27,7 +26,6 @@ from eventsnn.kernels.constants import (
     S_LOW,
     STATUS_NOT_FINITE,
     STATUS_OK,
-    DelayTables,
 )
 from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
@@ -335,21 +333,24 @@ def delayed_peaks(constants, weight, delay, jitter, events, wanted, record, last
 
 
 @kernel
-def table_entries(delay, tau_mem, tau_syn, tables):
-    """Fill the tables of `delay`, both (n_post, n_pre)."""
-    for n in range(delay.shape[0]):
-        for j in range(delay.shape[1]):
-            tables.grow_mem[n, j] = math.exp(delay[n, j] / tau_mem)
-            tables.grow_syn[n, j] = math.exp(delay[n, j] / tau_syn)
-            tables.fade[n, j] = tables.grow_mem[n, j] / tables.grow_syn[n, j]
+def lay_out(weight, delay, tau_mem, tau_syn, usable, weight_by_post, delay_by_post, by_post, by_pre):
+    """Weights and delays, (n_pre, n_post), by postsynaptic neuron, and the tables of both layouts.
 
+    by_post, by_pre : float64, (3, n_post, n_pre) and (3, n_pre, n_post); grow_mem, grow_syn and fade of `DelayTables`
 
-def delay_tables(delay: NDArray[np.float64], tau_mem: float, tau_syn: float, usable: bool) -> DelayTables:
-    """`DelayTables` of delays (n_post, n_pre); not usable where exponentials would overflow."""
-    longest = float(delay.max(initial=0.0))
+    Returns the longest delay, and whether the tables are filled: not so if they are not `usable`, or would overflow.
+    """
+    longest = 0.0
+    for j in range(delay.shape[0]):
+        for n in range(delay.shape[1]):
+            longest = max(longest, delay[j, n])
+            delay_by_post[n, j] = delay[j, n]
+            weight_by_post[n, j] = weight[j, n]
     if not usable or longest > REFERENCE_SPAN * min(tau_mem, tau_syn):
-        nothing = np.empty((0, 0))
-        return DelayTables(nothing, nothing, nothing, longest, False)
-    tables = DelayTables(np.empty(delay.shape), np.empty(delay.shape), np.empty(delay.shape), longest, True)
-    table_entries(delay, tau_mem, tau_syn, tables)
-    return tables
+        return longest, False
+    for j in range(delay.shape[0]):
+        for n in range(delay.shape[1]):
+            mem, syn = math.exp(delay[j, n] / tau_mem), math.exp(delay[j, n] / tau_syn)
+            by_pre[0, j, n], by_pre[1, j, n], by_pre[2, j, n] = mem, syn, mem / syn
+            by_post[0, n, j], by_post[1, n, j], by_post[2, n, j] = mem, syn, mem / syn
+    return longest, True

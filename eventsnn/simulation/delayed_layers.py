@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from eventsnn.kernels.channel_events import channel_events, channel_gradient, count_channel_events
 from eventsnn.kernels.constants import DelayTables, InputEvents
 from eventsnn.kernels.delayed_backward import delayed_backward
-from eventsnn.kernels.delayed_layer import delay_tables, delayed_forward, delayed_peaks
+from eventsnn.kernels.delayed_layer import delayed_forward, delayed_peaks, lay_out
 from eventsnn.kernels.flow import decay_difference
 from eventsnn.kernels.layer_backward import event_to_neuron_gradient
 from eventsnn.network import Layer, Sequential
@@ -62,6 +62,9 @@ class DelayedRunner(LayerRunner):
         #: what the kernel takes where all neurons are alike; otherwise it is not looked at
         self._shared = layer_constants(neuron if neuron.is_shared else LIF(tau_mem, tau_syn, max_spikes=1), t_end)
         self._may_use_tables = neuron.is_shared and (delta == 0.0 or abs(delta) * tau_mem >= _FAR_APART)
+        turned = self._matrix.shape[::-1]
+        self._columns = (np.empty(turned, self.weight.dtype), np.empty(turned))
+        self._tables = (np.empty((3, *turned)), np.empty((3, *self._matrix.shape)))
         self._sent, self._origins = self.events, np.empty(0, np.int64)
         self._jitter, self._threshold, self._neuron_wise = _NO_JITTER, _NO_THRESHOLD, False
 
@@ -74,13 +77,14 @@ class DelayedRunner(LayerRunner):
         """Weights and delays by postsynaptic neuron, and the tables of the delays, from their present values."""
         if self._per_neuron:
             self._matrix[:] = self._delay
-        self._columns = (np.ascontiguousarray(self.weight.T), np.ascontiguousarray(self._matrix.T))
         usable = self._may_use_tables and self._jitter.size == self._threshold.size == 0
-        tau_mem, tau_syn = float(self._neurons.tau_mem[0]), float(self._neurons.tau_syn[0])
-        self._by_post = delay_tables(self._columns[1], tau_mem, tau_syn, usable)
-        tables = self._by_post
-        mem, syn, fade = (np.ascontiguousarray(table.T) for table in (tables.grow_mem, tables.grow_syn, tables.fade))
-        self._by_pre = DelayTables(mem, syn, fade, tables.longest, tables.usable)
+        by_post, by_pre = self._tables
+        longest, usable = lay_out(
+            self.weight, self._matrix, self._shared.tau_mem, self._shared.tau_syn, usable, *self._columns, by_post,
+            by_pre,
+        )  # fmt: skip
+        self._by_post = DelayTables(by_post[0], by_post[1], by_post[2], longest, usable)
+        self._by_pre = DelayTables(by_pre[0], by_pre[1], by_pre[2], longest, usable)
 
     def forward(
         self, events: InputEvents, first_sample: int = 0, conditions: LayerConditions | None = None
@@ -170,7 +174,9 @@ class DelayedRunner(LayerRunner):
         d_delay: NDArray[np.float64] | None,
     ) -> tuple[NDArray[np.float64], int]:  # fmt: skip
         by_axon = d_delay is not None and not self._per_neuron
-        matrix = np.zeros(self.weight.shape) if d_delay is not None and self._per_neuron else _NO_DELAYS
+        matrix: NDArray[np.float64] = _NO_DELAYS
+        if d_delay is not None and self._per_neuron:
+            matrix = d_delay if d_delay.shape == self.weight.shape else np.zeros(self.weight.shape)
         if self._neuron_wise:
             d_times = np.empty(int(self.events.offsets[-1]) if want_times or by_axon else 0)
             clipped = delayed_backward(
@@ -179,8 +185,8 @@ class DelayedRunner(LayerRunner):
             )  # fmt: skip
         else:
             d_times, clipped = self._backward(height, max_norm, d_weight, want_times or by_axon)
-        if d_delay is not None and self._per_neuron:
-            d_delay += matrix.sum(axis=0, keepdims=True) if d_delay.shape[0] < self.n_pre else matrix
+        if d_delay is not None and matrix.size > d_delay.size:
+            d_delay += matrix.sum(axis=0, keepdims=True)
         if not self._rearranges:
             return d_times, int(clipped)
         by_channel = np.zeros(self.n_pre if by_axon else 0)
