@@ -22,6 +22,7 @@ def layers_of(name, *changes, base=None):
 
 
 DELAY = {"kind": "axonal"}
+BUMPING = {"training.silent": {"name": "bumping", "size": 1e-3}}
 
 
 @pytest.mark.parametrize(
@@ -45,13 +46,22 @@ DELAY = {"kind": "axonal"}
         (layers_of(WA, {"delay": DELAY | {"shared_post": 3}}, {}), "network.layers[0].delay: shared_post (3) is given"),
         (layers_of(WA, {}, {"bias_times": [-0.1]}), "network.layers[1].bias_times[0]: must be >= 0"),
         (layers_of(WA, {"repeat": 0}, {}), "network.layers[0].repeat: must be >= 1"),
-        (layers_of(WA, {"trainable": False}, {}), "network.layers[0]: trainable is false, but bumping would raise"),
+        (
+            layers_of(WA, {"trainable": False}, {}, base=BUMPING),
+            "network.layers[0]: trainable is false, but bumping would raise",
+        ),
         (
             layers_of(WA, {"trainable": False, "delay": None}, {"trainable": False, "delay": None}),
             "network.layers: nothing is learned, trainable is false everywhere",
         ),
-        ({"training.silent": {"name": "hinge"}}, "network.layers[0].max_silent_fraction is given, but training.silent"),
-        ({"training.silent.max_silent_fraction": [0.1, 0.2]}, "training.silent.max_silent_fraction must be one number"),
+        (
+            layers_of(WA, {"max_silent_fraction": 0.3}, {}),
+            "network.layers[0].max_silent_fraction is given, but training.silent",
+        ),
+        (
+            {"training.silent": {"name": "bumping", "max_silent_fraction": [0.1, 0.2]}},
+            "training.silent.max_silent_fraction must be one number",
+        ),
         (
             layers_of(WA, {"delay": None}, {"delay": None})
             | {"training.regularizers": [{"name": "delay_l2", "strength": 0.1}]},
@@ -172,7 +182,7 @@ def test_builtin_configurations_train(name):
 def test_what_is_not_trainable_stays():
     frozen = {"trainable": False, "max_silent_fraction": 1.0, "delay": DELAY | {"std": 0.3}}
     fixed = {"delay": DELAY | {"trainable": False, "std": 0.3}}
-    config = load_config(WA, SMALL | layers_of(WA, frozen, fixed))
+    config = load_config(WA, SMALL | layers_of(WA, frozen, fixed, base=BUMPING))
     data, network = built(config)
     trainer = build_trainer(config, network)
     trainer.fit(data.train, None, 2, progress=False)
@@ -183,7 +193,8 @@ def test_what_is_not_trainable_stays():
 
 def test_learning_rates_of_layers_are_absolute():
     """Half the learning rate of training changes nothing where every layer has its own."""
-    config = load_config(WA, SMALL)
+    own = {"learning_rate": 0.02}
+    config = load_config(WA, SMALL | layers_of(WA, own, own))
     data, network = built(config)
     found = []
     for rate in (5e-3, 2.5e-3):
