@@ -120,3 +120,20 @@ def test_simultaneous_opposite_inputs_cancel():
     for network in (chain, both):
         # 1e-14: a term 20 comes and goes at 0.75
         np.testing.assert_allclose(simulate(network, spikes).first_times("output")[0, 0], alone[0, 0], atol=1e-14)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 2.0, 1.4])
+def test_axonal_delays_of_neurons_that_fire_often(ratio):
+    rng = np.random.default_rng(0)
+    lif = LIF(tau_mem=ratio, tau_syn=1.0)
+    first = Dense(rng.normal(3.0, 3.0, (8, 6)), rng.uniform(0.0, 2.0, (8, 1)))
+    chain = Sequential([Repeat(2), first, lif, Dense(rng.normal(1.0, 1.5, (6, 3)), delay=0.7), lif])
+    assert chain.is_layerwise
+    spikes, _ = batch(rng, 3.0)
+    ours, theirs = simulate(chain, spikes, 10.0), simulate(chain.as_network(), spikes, 10.0, engine="queue")
+    for name in ("hidden", "output"):
+        found, expected = ours.spikes[name], theirs.spikes[name]
+        np.testing.assert_array_equal(found.neurons, expected.neurons)
+        # 1e-11: a hundred spikes of one neuron follow each other; seen 6e-13
+        np.testing.assert_allclose(found.times, expected.times, rtol=0, atol=1e-11)
+    assert ours.spikes["output"].n_events > 100
