@@ -27,28 +27,34 @@ def row_by_tables(
     t, rise, rise_syn, delay, grow_mem, grow_syn, weight, times, last, decay_mem, decay_syn, flow, tau_mem, delta,
     by_weight, by_arrival,
 ):  # fmt: skip
-    """dL/dw and dL/da of one event at all neurons; returns the sum of dL/da. All rows have the length n_post."""
-    total = 0.0
+    """dL/dw and dL/da of one event at all neurons; returns the sum of dL/da. All rows have the length n_post.
+
+    Every loop writes one array, see `delayed_few`. by_arrival first holds the flow through causal arrivals.
+    """
     rate = 1.0 / tau_mem
-    if delta != 0.0:
-        inverse = 1.0 / delta
-        for n in range(flow.size):
-            f = flow[n] if t + delay[n] <= last[n] else 0.0
-            mem = decay_mem[n] * (rise * grow_mem[n])
-            syn = decay_syn[n] * (rise_syn * grow_syn[n])
-            response = (mem - syn) * inverse * rate
-            by_weight[n] = f * response
-            by_arrival[n] = f * np.float64(weight[n]) * (response - syn) * rate
-            total += by_arrival[n]
-        return total
     for n in range(flow.size):
-        a = t + delay[n]
-        f = flow[n] if a <= last[n] else 0.0
-        mem = decay_mem[n] * (rise * grow_mem[n])
-        h = times[n] - a if f != 0.0 else 0.0  # a silent neuron's is inf, and 0 inf is no number
-        response = h * mem * rate
-        by_weight[n] = f * response
-        by_arrival[n] = f * np.float64(weight[n]) * (response - mem) * rate
+        by_arrival[n] = flow[n] if t + delay[n] <= last[n] else 0.0
+    for n in range(flow.size):
+        by_weight[n] = decay_mem[n] * (rise * grow_mem[n])
+    if delta != 0.0:
+        inverse = rate / delta
+        for n in range(flow.size):
+            by_weight[n] = (by_weight[n] - decay_syn[n] * (rise_syn * grow_syn[n])) * inverse
+        for n in range(flow.size):
+            fade = by_weight[n] - decay_syn[n] * (rise_syn * grow_syn[n])
+            by_arrival[n] *= np.float64(weight[n]) * fade * rate
+    else:
+        for n in range(flow.size):
+            h = times[n] - (t + delay[n])
+            # a silent neuron's is inf, and 0 inf is no number
+            by_weight[n] *= (h if h < np.inf else 0.0) * rate
+        for n in range(flow.size):
+            fade = by_weight[n] - decay_mem[n] * (rise * grow_mem[n])
+            by_arrival[n] *= np.float64(weight[n]) * fade * rate
+    for n in range(flow.size):
+        by_weight[n] *= flow[n] if t + delay[n] <= last[n] else 0.0
+    total = 0.0
+    for n in range(flow.size):
         total += by_arrival[n]
     return total
 
