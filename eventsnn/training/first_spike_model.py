@@ -17,14 +17,14 @@ from eventsnn.simulation.parallel import BlockPool
 from eventsnn.spikes import Spikes
 from eventsnn.training.learn import Rate, chosen, kind_of
 from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, price_of
-from eventsnn.training.models import Model
+from eventsnn.training.models import OfChain
 
 __all__ = ["FirstSpikeModel"]
 
 _KINDS = ("weight", "delay")
 
 
-class FirstSpikeModel(Model):
+class FirstSpikeModel(OfChain):
     """Weights are learned in place; of delays, raw values, whose delays the network follows (`refresh`).
 
     Parameters
@@ -38,8 +38,7 @@ class FirstSpikeModel(Model):
     def __init__(
         self, network: Sequential, loss: TimeLoss, learn: Mapping[str, Any], regularizers: Sequence[DelayL2] = ()
     ) -> None:
-        super().__init__(loss, np.inf)
-        self._network = network.astype(network.weights[0].dtype)
+        super().__init__(network, loss, np.inf)
         self._learned: dict[str, LearnedDelay] = {}
         self._delays: dict[str, NDArray[np.float64]] = {}
         self._units: dict[str, float] = {}
@@ -62,24 +61,7 @@ class FirstSpikeModel(Model):
                     self.arrays[name], self.rates[name] = layer.connection.weight, how
             self.by_layer.append(own)
         self._prices = delay_prices(regularizers, self._learned)
-        self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
-        self.layer_names = [layer.name for layer in network.layers]
         self.refresh([])
-
-    @property
-    def network(self) -> Sequential:
-        """See `Model.network`."""
-        return self._network
-
-    @property
-    def n_outputs(self) -> int:
-        """See `Model.n_outputs`."""
-        return self._network.n_outputs
-
-    @property
-    def tau_syn(self) -> Any:
-        """See `Model.tau_syn`."""
-        return self._network.layers[-1].neuron.tau_syn
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> BlockGradient:
         """See `Model.block`."""

@@ -29,7 +29,7 @@ from eventsnn.spikes import Spikes
 from eventsnn.training.learnable import Learnable
 from eventsnn.training.learned_delays import DelayL2, LearnedDelay, add_prices, delay_prices, price_of
 
-__all__ = ["ChainModel", "GraphModel", "Model"]
+__all__ = ["ChainModel", "GraphModel", "Model", "OfChain"]
 
 
 class Model(ABC):
@@ -136,17 +136,14 @@ class Model(ABC):
             check_targets(self.n_outputs, spikes.n_samples, labels)
 
 
-class ChainModel(Model):
-    """A chain whose weights are learned: gradients layer by layer by EventProp."""
+class OfChain(Model):
+    """A chain in training; it has a copy of its own, whose arrays are what is learned."""
 
     def __init__(self, network: Sequential, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
         super().__init__(loss, t_max)
         self._network = network.astype(network.weights[0].dtype)
-        self.arrays = self._network.parameters()
-        self.rates = dict.fromkeys(self.arrays, 1.0)
         self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
         self.layer_names = [layer.name for layer in network.layers]
-        self.by_layer = [[name] for name in self.arrays]
 
     @property
     def network(self) -> Sequential:
@@ -162,6 +159,16 @@ class ChainModel(Model):
     def tau_syn(self) -> Any:
         """See `Model.tau_syn`."""
         return self._network.layers[-1].neuron.tau_syn
+
+
+class ChainModel(OfChain):
+    """A chain whose weights are learned: gradients layer by layer by EventProp."""
+
+    def __init__(self, network: Sequential, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
+        super().__init__(network, loss, t_max)
+        self.arrays = self._network.parameters()
+        self.rates = dict.fromkeys(self.arrays, 1.0)
+        self.by_layer = [[name] for name in self.arrays]
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> ChainGradient:
         """See `Model.block`."""
