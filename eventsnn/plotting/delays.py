@@ -14,16 +14,17 @@ from eventsnn.errors import ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.style import (
     BLUE,
-    LABEL_SIZE,
     ORANGE,
-    TICK_SIZE,
     TimeUnit,
     drives_of,
     finish,
     integer_ticks,
+    matrix_bar,
     matrix_of,
+    n_bins_of,
     new_figure,
     row_name,
+    smoothing_of,
     style_axes,
     time_unit,
 )
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from eventsnn.graph import Network
 
 __all__ = ["plot_delay_histograms", "plot_delay_matrices"]
-
-_PIXELS = 370  # height of a matrix in its picture
 
 
 def plot_delay_histograms(
@@ -62,8 +61,7 @@ def plot_delay_histograms(
     axes = figure.subplots(1, len(drives), squeeze=False)[0]
     for ax, (source, target, connection, unit) in zip(axes, drives, strict=True):
         delay = unit(connection.delay.ravel())
-        n_bins = int(np.clip(round(3 * delay.size ** (1 / 3)), 5, 100))
-        ax.hist(delay, bins=n_bins, range=(0.0, 1.02 * delay.max()), color=BLUE)
+        ax.hist(delay, bins=n_bins_of(delay), range=(0.0, 1.02 * delay.max()), color=BLUE)
         ax.axvline(delay.mean(), color=ORANGE, linewidth=1.5)
         ax.margins(x=0.02)
         heading = (
@@ -108,8 +106,9 @@ def plot_delay_matrices(
     for ax, (source, target, connection, unit), delay in zip(axes, drives, delays, strict=True):
         high = float(np.percentile(delay, 99.5)) if delay.size >= 1000 else 0.0
         high = high or float(delay.max())
-        smoothing = "nearest" if max(delay.shape) <= _PIXELS else "auto"
-        image = ax.imshow(delay, cmap="viridis", norm=Normalize(0.0, high), aspect="auto", interpolation=smoothing)
+        image = ax.imshow(
+            delay, cmap="viridis", norm=Normalize(0.0, high), aspect="auto", interpolation=smoothing_of(delay)
+        )
         rows = "all" if delay.shape[0] < connection.n_pre else row_name(network, source, connection)
         columns = "all" if delay.shape[1] < connection.n_post else "neuron"
         style_axes(ax, title=f"{source} to {target}", x=f"{target} ({columns})", y=f"{source} ({rows})")
@@ -118,9 +117,7 @@ def plot_delay_matrices(
             if n == 1:
                 axis.set_ticks([])
         extend = "max" if delay.max() > high else "neither"
-        bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=30)
-        bar.ax.tick_params(labelsize=TICK_SIZE)
-        bar.set_label(unit.label("delay"), fontsize=LABEL_SIZE)
+        matrix_bar(figure, ax, image, unit.label("delay"), extend)
     return finish(figure, path)
 
 

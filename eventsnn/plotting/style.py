@@ -35,6 +35,7 @@ GRAY, LIGHT_GRAY, DARK = "#8a8f98", "#d9d9d9", "#222222"
 
 TITLE_SIZE, LABEL_SIZE, TICK_SIZE, SMALL_SIZE = 11.0, 10.0, 9.0, 8.0
 DPI = 100
+_MATRIX_PIXELS = 370  # height of a matrix in its picture
 _LONGEST_IN_MS = 2.0  # seconds
 _FORMATS = ("png", "pdf", "svg", "jpg", "jpeg", "webp")
 
@@ -328,3 +329,20 @@ def some_neurons(where: str, neurons: ArrayLike | None, size: int) -> NDArray[np
 def evenly_spaced(n_total: int, n_chosen: int) -> NDArray[np.int64]:
     """At most `n_chosen` indices spread evenly over ``0 .. n_total - 1``: a choice that does not flatter."""
     return np.unique(np.linspace(0, n_total - 1, min(n_chosen, n_total)).round().astype(np.int64))
+
+
+def n_bins_of(values: NDArray[Any]) -> int:
+    """Bins of a histogram: with the cube root of the number of values, from 5 to 100."""
+    return int(np.clip(round(3 * values.size ** (1 / 3)), 5, 100))
+
+
+def smoothing_of(matrix: NDArray[Any]) -> str:
+    """Interpolation of an image: smooth only where a matrix has more rows or columns than its picture has pixels."""
+    return "nearest" if max(matrix.shape) <= _MATRIX_PIXELS else "auto"
+
+
+def matrix_bar(figure: Figure, ax: Axes, image: Any, label: str, extend: str) -> None:
+    """The colour bar of a matrix."""
+    bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=30)
+    bar.ax.tick_params(labelsize=TICK_SIZE)
+    bar.set_label(label, fontsize=LABEL_SIZE)

@@ -26,9 +26,12 @@ from eventsnn.plotting.style import (
     finish,
     image_grid,
     integer_ticks,
+    matrix_bar,
     matrix_of,
+    n_bins_of,
     new_figure,
     row_name,
+    smoothing_of,
     style_axes,
 )
 
@@ -38,7 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["plot_receptive_fields", "plot_weight_histograms", "plot_weight_matrices"]
 
 _MAP = "RdBu_r"
-_PIXELS = 370  # height of a matrix in its picture
 
 
 def plot_weight_histograms(
@@ -65,8 +67,7 @@ def plot_weight_histograms(
         low, high = weight.min(), weight.max()
         if low == high:  # a histogram needs a width
             low, high = low - 0.5, high + 0.5
-        n_bins = int(np.clip(round(3 * weight.size ** (1 / 3)), 5, 100))
-        ax.hist(weight, bins=n_bins, range=(low, high), color=BLUE, log=weight.size >= 1000)
+        ax.hist(weight, bins=n_bins_of(weight), range=(low, high), color=BLUE, log=weight.size >= 1000)
         ax.axvline(0.0, color=DARK, linewidth=0.8)
         ax.axvline(mean, color=ORANGE, linewidth=1.5)
         ax.margins(x=0.02)
@@ -100,9 +101,7 @@ def plot_weight_matrices(
     for ax, (before, after, connection) in zip(axes, drives, strict=True):
         weight = matrix_of(connection, connection.weight)
         norm, extend = _centred_norm(weight)
-        # Smoothing is for matrices with more rows or columns than the picture has pixels, and only for them.
-        smoothing = "nearest" if max(weight.shape) <= _PIXELS else "auto"
-        image = ax.imshow(weight, cmap=_MAP, norm=norm, aspect="auto", interpolation=smoothing)
+        image = ax.imshow(weight, cmap=_MAP, norm=norm, aspect="auto", interpolation=smoothing_of(weight))
         style_axes(
             ax,
             title=f"{before} to {after}",
@@ -111,9 +110,7 @@ def plot_weight_matrices(
         )
         for axis in (ax.xaxis, ax.yaxis):
             integer_ticks(axis, 6)
-        bar = figure.colorbar(image, ax=ax, extend=extend, pad=0.02, aspect=30)
-        bar.ax.tick_params(labelsize=TICK_SIZE)
-        bar.set_label("weight", fontsize=LABEL_SIZE)
+        matrix_bar(figure, ax, image, "weight", extend)
     return finish(figure, path)
 
 
