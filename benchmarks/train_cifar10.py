@@ -182,7 +182,9 @@ def main() -> None:
             total += float(loss.detach())
         test = accuracy(average, x_test, y_test)
         seconds = time.perf_counter() - start
-        print(f"epoch {epoch + 1}/{epochs}  loss {total / n_batches:.4f}  test {test:.2f} %  {seconds:.0f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{epochs}  loss {total / n_batches:.4f}  test {test:.2f} %  {seconds:.0f} s", flush=True
+        )
         state = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
         state |= {"schedule": schedule.state_dict(), "epoch": epoch + 1, "test": test}
         torch.save(state, file.with_suffix(".tmp"))

@@ -5,7 +5,7 @@ many: every load of the output's row serves eight weight rows. Channel-last make
 x0 : x0 + kernel_width of an image row are one run of the list, as it is sorted by neuron, and the weight row of an
 event is its neuron minus the first one of that run of pixels.
 
-geometry : (12,) int64, see `PLANE`
+geometry : (12,) int64, see `HEIGHT` and so on
 weight : (kernel_height * kernel_width * in_channels / groups, out_channels), the kernel as rows
 place : (height * width + 1,) int64 work, the first event of every pixel
 rows, factors : as many as there are inputs in a window, work
@@ -19,9 +19,8 @@ from __future__ import annotations
 from eventsnn.kernels.jit import kernel
 
 #: places in `geometry`
-PLANE = HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, OUT_HEIGHT, OUT_WIDTH, GROUPS = (
-    *range(12),
-)  # fmt: skip
+HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_Y, STRIDE_X = range(7)
+PAD_Y, PAD_X, OUT_HEIGHT, OUT_WIDTH, GROUPS = range(7, 12)
 
 
 @kernel(inline=True)

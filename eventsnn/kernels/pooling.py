@@ -53,9 +53,7 @@ def gate_step(neurons, start, stop, indptr, windows, rule, counts, winners, flag
         j = neurons[e]
         for p in range(indptr[j], indptr[j + 1]):
             winner = winners[windows[p]]
-            if winner < 0:
-                winners[windows[p]] = j
-            elif rule == MAX_RATE and counts[j] > counts[winner]:
+            if winner < 0 or (rule == MAX_RATE and counts[j] > counts[winner]):
                 winners[windows[p]] = j
     for e in range(start, stop):
         j = neurons[e]
