@@ -65,24 +65,23 @@ def gate_step(neurons, start, stop, indptr, windows, rule, counts, winners, flag
 @kernel
 def gate_events(
     starts, neurons, n_steps, indptr, windows, rule, counts, winners, words, new_starts, new_neurons, passed
-):
+):  # fmt: skip
     """The spikes that pass a gate, by (sample, step).
 
-    counts : (n_inputs,) and winners : (n_windows,), work; words : as in `average_events`
+    counts : (n_samples, n_inputs), 0, and winners : (n_samples, n_windows), -1 before the first step; carried on
+    words : as in `average_events`
     passed : (n_events,) the input that each new event came from, or empty
     """
     flags = words.view(np.uint8)
     n_new = 0
     new_starts[0] = 0
     for r in range(starts.size - 1):
-        if r % n_steps == 0:
-            counts[:] = 0
-            winners[:] = -1
-        gate_step(neurons, starts[r], starts[r + 1], indptr, windows, rule, counts, winners, flags)
+        s = r // n_steps
+        gate_step(neurons, starts[r], starts[r + 1], indptr, windows, rule, counts[s], winners[s], flags)
         first = n_new
         n_new = list_flags(words, new_neurons, n_new)
         words[:] = 0
         if passed.size > 0:
             for e in range(first, n_new):
-                passed[e] = winners[new_neurons[e]]
+                passed[e] = winners[s, new_neurons[e]]
         new_starts[r + 1] = n_new
