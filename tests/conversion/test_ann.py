@@ -12,7 +12,6 @@ from eventsnn.conversion import (
     MaxPool,
     ReLU,
 )
-from eventsnn.errors import ValidationError
 from tests.reference import ann_numpy
 
 
