@@ -13,7 +13,7 @@ MAX_LINES = 400
 ORDER = [
     {"errors"},
     {"_names", "_shipped", "_validation", "kernels"},
-    {"_synapses", "_neuron"},
+    {"_synapses", "_neuron", "_windows"},
     {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections", "channels"},
     {"_parameters"},
     {"graph"},
