@@ -50,6 +50,7 @@ from eventsnn.surrogates import (
 
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
+    from eventsnn.conversion.ann import ANN
     from eventsnn.gradients import (
         Margins,
         SpikeCountSurrogate,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "ANN",
     "IF",
     "LI",
     "LIF",
@@ -198,6 +200,7 @@ __all__ = [
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
+    "eventsnn.conversion.ann": ("ANN",),
     "eventsnn.gradients": (
         "Margins",
         "SpikeCountSurrogate",

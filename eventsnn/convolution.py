@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._paths import Paths, SharedSynapses
 from eventsnn._synapses import checked_delay, checked_size, delay_text, real_array, weight_dtype
-from eventsnn._windows import Paths, SharedSynapses, Windows, checked_pair, checked_plane, plane_text
+from eventsnn._windows import Windows, neurons_shape, pair, plane_text
 from eventsnn.connections import SynapseRows, _Synapses
 from eventsnn.errors import ValidationError
 
@@ -106,7 +107,7 @@ class Conv2d(SharedConnection):
             )
         if c_out % groups:
             raise ValidationError(f"Conv2d.groups: {c_out} output channels are no multiple of groups={groups}")
-        checked_plane("Conv2d: the output", (*windows.n_windows, c_out))
+        neurons_shape("Conv2d: the output", (*windows.n_windows, c_out))
         own = {
             "weight": weight,
             "image_shape": windows.plane,
@@ -211,9 +212,9 @@ def scalar_delay(owner: str, delay: Any) -> NDArray[np.float64]:
 
 
 def _weight_shape(image_shape: Any, n_channels: int, size: Any, groups: int) -> tuple[int, int, int, int]:
-    c_in = checked_plane("Conv2d.image_shape", image_shape)[2]
+    c_in = neurons_shape("Conv2d.image_shape", image_shape)[2]
     groups = checked_size("Conv2d.groups", groups)
     if c_in % groups:
         raise ValidationError(f"Conv2d.groups: {c_in} input channels are no multiple of groups={groups}")
-    height, width = checked_pair("Conv2d.size", size, at_least=1)
+    height, width = pair("Conv2d.size", size, 1)
     return height, width, c_in // groups, checked_size("Conv2d.n_channels", n_channels)

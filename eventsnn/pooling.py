@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from eventsnn._paths import Paths, SharedSynapses
 from eventsnn._synapses import LARGEST_SIZE
-from eventsnn._windows import Paths, SharedSynapses, Windows, plane_text
+from eventsnn._windows import Windows, plane_text
 from eventsnn.connections import Dense, SynapseRows
 from eventsnn.convolution import Conv2d, SharedConnection, scalar_delay
 from eventsnn.errors import ValidationError

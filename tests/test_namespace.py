@@ -9,6 +9,7 @@ import eventsnn
 
 # The public API: changing this list is a change of the library that CHANGELOG.md must name.
 PUBLIC = [
+    "ANN",
     "IF",
     "LI",
     "LIF",

@@ -104,8 +104,8 @@ def test_pooled_lends_its_inner_weights():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 6}, "window of 6x6 does not fit into image_shape=.*: the height is 5"),
-        ({"size": 0}, "size: must be an integer >= 1 or a pair"),
+        ({"size": 6}, "window of 6 x 6 does not fit into a plane of 5 x 5"),
+        ({"size": 0}, "size: must be an integer >= 1 or two of them"),
         ({"size": 2, "stride": 0}, "stride: must be an integer >= 1"),
         ({"size": 2, "padding": 2}, r"padding: must be smaller than size=\(2, 2\), got \(2, 2\)"),
         ({"size": 2, "image_shape": (5, 5)}, r"image_shape: must be \(height"),

@@ -1,0 +1,139 @@
+"""Convolution of spikes on a time grid, in planes (height, width, channels): channel-last.
+
+What the events of a step add to one output pixel is summed up at once, instead of one event scattering its patch over
+many: every load of the output's row serves eight weight rows. Channel-last makes that simple. The events of the pixels
+x0 : x0 + kernel_width of an image row are one run of the list, as it is sorted by neuron, and the weight row of an
+event is its neuron minus the first one of that run of pixels.
+
+geometry : (12,) int64, see `HEIGHT` and so on
+weight : (kernel_height * kernel_width * in_channels / groups, out_channels), the kernel as rows
+place : (height * width + 1,) int64 work, the first event of every pixel
+rows, factors : as many as there are inputs in a window, work
+
+Measured (AVX-512, 2 MB of second-level cache, 64 to 128 channels of a 3 x 3 kernel): 0.05 to 0.07 ns per synaptic
+event; scattering patches took 0.31 to 0.36.
+"""
+
+from __future__ import annotations
+
+from eventsnn.kernels.jit import kernel
+
+#: places in `geometry`
+HEIGHT, WIDTH, CHANNELS, KERNEL_HEIGHT, KERNEL_WIDTH, STRIDE_Y, STRIDE_X = range(7)
+PAD_Y, PAD_X, OUT_HEIGHT, OUT_WIDTH, GROUPS = range(7, 12)
+
+
+@kernel(inline=True)
+def first_events(neurons, start, stop, n_channels, place):
+    """First event of every pixel, of events start : stop that are sorted by neuron."""
+    e = start
+    n_pixels = place.size - 1
+    for p in range(n_pixels):
+        place[p] = e
+        end = (p + 1) * n_channels
+        while e < stop and neurons[e] < end:
+            e += 1
+    place[n_pixels] = e
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def add_weight_rows(rows, n, weight, low, high, out):
+    """out[k] += sum of weight[rows[m], low + k] over m < n."""
+    m = 0
+    while m + 8 <= n:
+        w0, w1 = weight[rows[m], low:high], weight[rows[m + 1], low:high]
+        w2, w3 = weight[rows[m + 2], low:high], weight[rows[m + 3], low:high]
+        w4, w5 = weight[rows[m + 4], low:high], weight[rows[m + 5], low:high]
+        w6, w7 = weight[rows[m + 6], low:high], weight[rows[m + 7], low:high]
+        for k in range(out.size):
+            out[k] += ((w0[k] + w1[k]) + (w2[k] + w3[k])) + ((w4[k] + w5[k]) + (w6[k] + w7[k]))
+        m += 8
+    while m + 2 <= n:
+        w0, w1 = weight[rows[m], low:high], weight[rows[m + 1], low:high]
+        for k in range(out.size):
+            out[k] += w0[k] + w1[k]
+        m += 2
+    if m < n:
+        w0 = weight[rows[m], low:high]
+        for k in range(out.size):
+            out[k] += w0[k]
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def add_weighted_rows(rows, factors, n, weight, low, high, out):
+    """out[k] += sum of factors[m] weight[rows[m], low + k] over m < n."""
+    m = 0
+    while m + 4 <= n:
+        w0, w1 = weight[rows[m], low:high], weight[rows[m + 1], low:high]
+        w2, w3 = weight[rows[m + 2], low:high], weight[rows[m + 3], low:high]
+        f0, f1, f2, f3 = factors[m], factors[m + 1], factors[m + 2], factors[m + 3]
+        for k in range(out.size):
+            out[k] += (f0 * w0[k] + f1 * w1[k]) + (f2 * w2[k] + f3 * w3[k])
+        m += 4
+    while m < n:
+        w0, f0 = weight[rows[m], low:high], factors[m]
+        for k in range(out.size):
+            out[k] += f0 * w0[k]
+        m += 1
+
+
+@kernel(inline=True)
+def convolve_step(neurons, values, start, stop, weight, geometry, place, rows, factors, out):
+    """Add what the events start : stop of one step give to out (out_height * out_width, out_channels).
+
+    `values` is empty where all are 1. Returns the number of weight rows that were added.
+    """
+    height, width, channels = geometry[HEIGHT], geometry[WIDTH], geometry[CHANNELS]
+    kernel_height, kernel_width = geometry[KERNEL_HEIGHT], geometry[KERNEL_WIDTH]
+    out_width, groups = geometry[OUT_WIDTH], geometry[GROUPS]
+    own, out_channels = channels // groups, out.shape[1] // groups
+    first_events(neurons, start, stop, channels, place)
+    is_plain, n_added = values.size == 0, 0
+    for y in range(geometry[OUT_HEIGHT]):
+        for x in range(out_width):
+            x0 = x * geometry[STRIDE_X] - geometry[PAD_X]
+            left, right = max(x0, 0), min(x0 + kernel_width, width)
+            for g in range(groups):
+                n = 0
+                for ky in range(kernel_height):
+                    row = y * geometry[STRIDE_Y] - geometry[PAD_Y] + ky
+                    if row < 0 or row >= height or left >= right:
+                        continue
+                    first, last = place[row * width + left], place[row * width + right]
+                    if groups == 1:
+                        offset = (row * width + x0 - ky * kernel_width) * channels
+                        for e in range(first, last):
+                            rows[n + e - first] = neurons[e] - offset
+                        if not is_plain:
+                            for e in range(first, last):
+                                factors[n + e - first] = values[e]
+                        n += last - first
+                        continue
+                    for e in range(first, last):
+                        pixel = neurons[e] // channels
+                        channel = neurons[e] - pixel * channels - g * own
+                        if channel >= 0 and channel < own:
+                            rows[n] = (ky * kernel_width + pixel - row * width - x0) * own + channel
+                            if not is_plain:
+                                factors[n] = values[e]
+                            n += 1
+                low, high = g * out_channels, (g + 1) * out_channels
+                if is_plain:
+                    add_weight_rows(rows, n, weight, low, high, out[y * out_width + x, low:high])
+                else:
+                    add_weighted_rows(rows, factors, n, weight, low, high, out[y * out_width + x, low:high])
+                n_added += n
+    return n_added
+
+
+@kernel
+def convolve_events(starts, neurons, values, weight, geometry, lag, first, place, rows, factors, x):
+    """Add the convolution of all events to x (n_samples, n_steps, n), `lag` steps later, columns from `first` on."""
+    n_steps, n_out = x.shape[1], weight.shape[1]
+    n_pixels = geometry[OUT_HEIGHT] * geometry[OUT_WIDTH]
+    for s in range(x.shape[0]):
+        for t in range(n_steps - lag):
+            start, stop = starts[s * n_steps + t], starts[s * n_steps + t + 1]
+            if start < stop:
+                out = x[s, t + lag, first : first + n_pixels * n_out].reshape(n_pixels, n_out)
+                convolve_step(neurons, values, start, stop, weight, geometry, place, rows, factors, out)

@@ -1,0 +1,280 @@
+"""Layers of a chain on a time grid, one after the other, without a record of their potentials: inference.
+
+A kernel takes the events of one layer, by (sample, step), through a connection and the neurons behind it to the events
+of the next. All steps of a sample run in a row, so that only the potentials of one layer have to stay in the cache.
+
+Arrays that the kernels share, for neurons that are repeated over `n_rows` rows of `width` neurons (the rows of an image,
+or one row of all):
+
+v : (n_samples, n_rows, width), carried over from one call to the next
+beta, bias, threshold : (width,), the same for every row
+fired : flags of all neurons, viewed as 64-bit words in `words`, with zeros behind the last
+plane, plane_words, plane_flags, plane_flag_words : what a pool makes of the flags: how many inputs of each window fired,
+    and whether any did, likewise
+pool : (12,) int64, geometry of an average pool before the next connection (`kernels.convolution.HEIGHT` ...), or empty
+out_starts, out_neurons : events handed on; a window that k inputs of a pool fired into is listed k times, so what it
+    stands for is a factor for the whole layer, and no event needs one of its own
+n_spikes : (n_samples,), added to; counts : (n_samples, n), likewise, or of no rows
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eventsnn.kernels.convolution import (
+    CHANNELS,
+    HEIGHT,
+    KERNEL_HEIGHT,
+    KERNEL_WIDTH,
+    OUT_HEIGHT,
+    OUT_WIDTH,
+    PAD_X,
+    PAD_Y,
+    STRIDE_X,
+    STRIDE_Y,
+    WIDTH,
+    add_weight_rows,
+    add_weighted_rows,
+    convolve_step,
+)
+from eventsnn.kernels.grid_step import NONE, SUBTRACT, list_flags
+from eventsnn.kernels.jit import kernel
+
+#: an event of a pool is written so often at once; see `list_windows`
+AT_ONCE = 4
+
+
+@kernel(inline=True)
+def list_windows(words, plane, neurons, n_listed):
+    """Append every window that is flagged, as often as `plane` says; writes up to `AT_ONCE` places too far."""
+    first = n_listed
+    n_listed = list_flags(words, neurons, n_listed)
+    extra = 0
+    for e in range(first, n_listed):
+        extra += np.int64(plane[neurons[e]]) - 1
+    # from the end, so that nothing is overwritten before it is read
+    to = n_listed + extra
+    for e in range(n_listed - 1, first - 1, -1):
+        j = neurons[e]
+        for _ in range(plane[j]):
+            to -= 1
+            neurons[to] = j
+    return n_listed + extra
+
+
+@kernel(inline=True)
+def pool_flags(fired, pool, plane, flags):
+    """How many inputs of every window fired."""
+    channels, width = pool[CHANNELS], pool[WIDTH]
+    for y in range(pool[OUT_HEIGHT]):
+        top = y * pool[STRIDE_Y] - pool[PAD_Y]
+        for x in range(pool[OUT_WIDTH]):
+            left = x * pool[STRIDE_X] - pool[PAD_X]
+            place = (y * pool[OUT_WIDTH] + x) * channels
+            window = plane[place : place + channels]
+            window[:] = 0
+            for row in range(max(top, 0), min(top + pool[KERNEL_HEIGHT], pool[HEIGHT])):
+                for column in range(max(left, 0), min(left + pool[KERNEL_WIDTH], width)):
+                    first = (row * width + column) * channels
+                    own = fired[first : first + channels]
+                    for c in range(channels):
+                        window[c] += own[c]
+    for j in range(flags.size):
+        flags[j] = plane[j] != 0
+
+
+@kernel(inline=True)
+def hand_on(
+    fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
+):  # fmt: skip
+    """List the events of a step for the next layer, and count them."""
+    if counts.shape[0] > 0:
+        own = counts[s]
+        for k in range(own.size):
+            own[k] += fired[k]
+    if pool.size == 0:
+        after = list_flags(words, out_neurons, n_out)
+        n_spikes[s] += after - n_out
+        return after
+    total = np.int64(0)
+    for k in range(fired.size):
+        total += fired[k]
+    n_spikes[s] += total
+    pool_flags(fired, pool, plane, plane_flags)
+    return list_windows(plane_flag_words, plane, out_neurons, n_out)
+
+
+@kernel(fastmath={"contract"}, inline=True)
+def fire(v, x, scale, bias, beta, threshold, reset, fired):
+    """One step of all neurons: u = beta v + scale x + bias; x : (n_rows, width)."""
+    zero = v.dtype.type(0.0)
+    width = beta.size
+    for r in range(v.shape[0]):
+        row, given, flags = v[r], x[r], fired[r * width : (r + 1) * width]
+        if reset == SUBTRACT:
+            for k in range(width):
+                u = beta[k] * row[k] + scale * given[k] + bias[k]
+                fires = u > threshold[k]
+                lower = u - threshold[k]
+                row[k] = lower if fires else u
+                flags[k] = fires
+        elif reset == NONE:
+            for k in range(width):
+                u = beta[k] * row[k] + scale * given[k] + bias[k]
+                row[k] = u
+                flags[k] = u > threshold[k]
+        else:
+            for k in range(width):
+                u = beta[k] * row[k] + scale * given[k] + bias[k]
+                fires = u > threshold[k]
+                row[k] = zero if fires else u
+                flags[k] = fires
+
+
+@kernel(fastmath={"contract"})
+def fire_constant(
+    drive, v, beta, threshold, reset, n_steps, fired, words, pool, plane, plane_flags, plane_flag_words,
+    out_starts, out_neurons, n_spikes, counts,
+):  # fmt: skip
+    """Neurons with the same input in every step, drive (n_samples, n_rows, width), their bias in it."""
+    zero = v.dtype.type(0.0)
+    width, n_out = beta.size, 0
+    out_starts[0] = 0
+    for s in range(v.shape[0]):
+        for t in range(n_steps):
+            for r in range(v.shape[1]):
+                row, given, flags = v[s, r], drive[s, r], fired[r * width : (r + 1) * width]
+                if reset == SUBTRACT:
+                    for k in range(width):
+                        u = beta[k] * row[k] + given[k]
+                        fires = u > threshold[k]
+                        lower = u - threshold[k]
+                        row[k] = lower if fires else u
+                        flags[k] = fires
+                elif reset == NONE:
+                    for k in range(width):
+                        u = beta[k] * row[k] + given[k]
+                        row[k] = u
+                        flags[k] = u > threshold[k]
+                else:
+                    for k in range(width):
+                        u = beta[k] * row[k] + given[k]
+                        fires = u > threshold[k]
+                        row[k] = zero if fires else u
+                        flags[k] = fires
+            n_out = hand_on(
+                fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
+            )
+            out_starts[s * n_steps + t + 1] = n_out
+
+
+@kernel(fastmath={"contract"})
+def fire_convolution(
+    starts, neurons, values, weight, geometry, place, rows, factors, x, scale, bias, v, beta, threshold, reset, n_steps,
+    fired, words, pool, plane, plane_flags, plane_flag_words, out_starts, out_neurons, n_spikes, counts, n_rows_added,
+):  # fmt: skip
+    """Neurons behind a convolution, see `convolve_step`; x : (out_height * out_width, out_channels), work.
+
+    n_rows_added : (n_samples,), the weight rows that were added, added to
+    """
+    n_out = 0
+    out_starts[0] = 0
+    flat = x.reshape(v.shape[1], v.shape[2])
+    for s in range(v.shape[0]):
+        for t in range(n_steps):
+            start, stop = starts[s * n_steps + t], starts[s * n_steps + t + 1]
+            x[:] = 0
+            if start < stop:
+                n_rows_added[s] += convolve_step(
+                    neurons, values, start, stop, weight, geometry, place, rows, factors, x
+                )
+            fire(v[s], flat, scale, bias, beta, threshold, reset, fired)
+            n_out = hand_on(
+                fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
+            )
+            out_starts[s * n_steps + t + 1] = n_out
+
+
+@kernel
+def add_rows_of_events(starts, neurons, values, weight, n_together, reached, x):
+    """Add the weight rows of the events to x (n_samples * n_steps, n_post).
+
+    `n_together` rows of the weights, as many as fit into the second-level cache, are added for all samples and steps
+    before the next. reached : (n_samples * n_steps,), work
+    """
+    for r in range(reached.size):
+        reached[r] = starts[r]
+    n_pre, n_post = weight.shape
+    for low in range(0, n_pre, n_together):
+        high = low + n_together
+        for r in range(reached.size):
+            first, stop = reached[r], starts[r + 1]
+            e = first
+            if high >= n_pre:
+                e = stop
+            else:
+                while e < stop and neurons[e] < high:
+                    e += 1
+            reached[r] = e
+            if values.size == 0:
+                add_weight_rows(neurons[first:e], e - first, weight, 0, n_post, x[r])
+            else:
+                add_weighted_rows(neurons[first:e], values[first:e], e - first, weight, 0, n_post, x[r])
+
+
+@kernel(fastmath={"contract"})
+def fire_inputs(
+    x, scale, bias, v, beta, threshold, reset, fired, words, pool, plane, plane_flags, plane_flag_words,
+    out_starts, out_neurons, n_spikes, counts,
+):  # fmt: skip
+    """Neurons with inputs x (n_samples, n_steps, n_rows, width)."""
+    n_out, n_steps = 0, x.shape[1]
+    out_starts[0] = 0
+    for s in range(x.shape[0]):
+        for t in range(n_steps):
+            fire(v[s], x[s, t], scale, bias, beta, threshold, reset, fired)
+            n_out = hand_on(
+                fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
+            )
+            out_starts[s * n_steps + t + 1] = n_out
+
+
+@kernel(fastmath={"contract"})
+def integrate(x, scale, bias, v, beta, outputs):
+    """A readout that never fires: its potential after every step, outputs (n_samples, n_steps, n).
+
+    x : (n_samples, n_steps, n or more); v : (n_samples, n)
+    """
+    for s in range(outputs.shape[0]):
+        for t in range(outputs.shape[1]):
+            for k in range(outputs.shape[2]):
+                v[s, k] = beta[k] * v[s, k] + scale * x[s, t, k] + bias[k]
+                outputs[s, t, k] = v[s, k]
+
+
+@kernel
+def fill_windows(starts, neurons, values, n_steps, s, first_step, geometry, patches):
+    """Rows of windows for a matrix product: patches (n, out_height * out_width, kernel_height * kernel_width * channels).
+
+    Of steps first_step : first_step + n of sample s, one group only; zero on entry.
+    """
+    channels, width, kernel_width = geometry[CHANNELS], geometry[WIDTH], geometry[KERNEL_WIDTH]
+    one = patches.dtype.type(1.0)
+    for i in range(patches.shape[0]):
+        r = s * n_steps + first_step + i
+        for e in range(starts[r], starts[r + 1]):
+            pixel = neurons[e] // channels
+            channel = neurons[e] - pixel * channels
+            row = pixel // width + geometry[PAD_Y]
+            column = pixel - (pixel // width) * width + geometry[PAD_X]
+            value = one if values.size == 0 else values[e]
+            for ky in range(geometry[KERNEL_HEIGHT]):
+                y = row - ky
+                if y < 0 or y % geometry[STRIDE_Y] != 0 or y // geometry[STRIDE_Y] >= geometry[OUT_HEIGHT]:
+                    continue
+                for kx in range(kernel_width):
+                    x = column - kx
+                    if x < 0 or x % geometry[STRIDE_X] != 0 or x // geometry[STRIDE_X] >= geometry[OUT_WIDTH]:
+                        continue
+                    window = (y // geometry[STRIDE_Y]) * geometry[OUT_WIDTH] + x // geometry[STRIDE_X]
+                    patches[i, window, (ky * kernel_width + kx) * channels + channel] += value
