@@ -120,10 +120,38 @@ def test_share_is_checked(share):
     ],
 )
 def test_potentials_are_checked(outputs, message):
-    with pytest.raises(ValidationError, match=rf"EarlyExit.apply: outputs: .*{message}"):
-        EarlyExit(1.0).apply(outputs)
+    if np.isfinite(outputs).all():
+        with pytest.raises(ValidationError, match=rf"EarlyExit.apply: outputs: .*{message}"):
+            EarlyExit(1.0).apply(outputs)
     with pytest.raises(ValidationError, match=rf"EarlyExit.calibrated: outputs: .*{message}"):
         EarlyExit.calibrated(outputs, 0.5)
+
+
+@pytest.mark.parametrize("window", [1, 4, 30])
+def test_apply_to_what_decided_has_stopped_is_apply_to_the_whole(window):
+    outputs, rule = walks(5, n=60), EarlyExit(3.0)
+    whole = rule.apply(outputs)
+    stopped = outputs.copy()
+    for b in range(60):
+        for t in range(window, 30, window):
+            if rule.decided(outputs[b : b + 1, :t])[0]:
+                stopped[b, t:] = np.nan
+                break
+    assert np.isnan(stopped).any() or window == 30
+    found = rule.apply(stopped)
+    assert np.array_equal(found.steps, whole.steps)
+    assert np.array_equal(found.classes, whole.classes)
+
+
+def test_apply_refuses_what_another_rule_has_stopped():
+    outputs = np.full((1, 4, 2), np.nan)
+    outputs[0, :2] = [[1.0, 0.0], [2.0, 0.0]]
+    assert EarlyExit(1.5).apply(outputs).steps.tolist() == [2]
+    with pytest.raises(ValidationError, match="sample 0 was ended before it led by 3; was it stopped by another"):
+        EarlyExit(3.0).apply(outputs)
+    outputs[0, 1, 1] = np.nan
+    with pytest.raises(ValidationError, match="got nan at sample 0, step 1, output 1"):
+        EarlyExit(1.5).apply(outputs)
 
 
 def test_first_step_is_checked():
