@@ -12,15 +12,18 @@ from eventsnn.experiments.config import list_configs
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: before a block that needs what the page's block before it has defined
+GOES_ON = "<!-- goes on -->\n"
 
 
 def blocks(language):
-    return [
-        pytest.param(code, id=f"{page.stem}-{number}")
-        for page in PAGES
-        for number, (found, code) in enumerate(BLOCK.findall(page.read_text()))
-        if found == language
-    ]
+    """Every block, with those before it that it needs."""
+    for page in PAGES:
+        text, before = page.read_text(), ""
+        for number, block in enumerate(BLOCK.finditer(text)):
+            if block[1] == language:
+                before = before + block[2] if text[: block.start()].endswith(GOES_ON) else block[2]
+                yield pytest.param(before, id=f"{page.stem}-{number}")
 
 
 def exists(what, page):

@@ -21,11 +21,14 @@ class ExitResult:
     Attributes
     ----------
     classes : decision of each sample when it ended, int64, shape (n_samples,)
-    steps : steps that each sample took, int64, shape (n_samples,), 1 .. n_steps
+    steps : steps after which each sample was decided, int64, shape (n_samples,), 1 .. n_steps
+    synaptic_events : synapses that spikes were sent over, in all steps that were run, (n_samples,); None where it is not
+        known. Steps are run several at a time, so these may be more.
     """
 
     classes: NDArray[np.int64]
     steps: NDArray[np.int64]
+    synaptic_events: NDArray[np.int64] | None = None
 
     @property
     def mean_steps(self) -> float:

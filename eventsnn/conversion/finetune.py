@@ -147,12 +147,12 @@ def fine_tune(
 
 def with_unit_thresholds(chain: Sequential) -> Sequential:
     """The same network with potentials in units of each layer's threshold."""
-    return _rescaled(chain, [1.0 / scale for scale in _thresholds(chain)])
+    return _rescaled(chain, _thresholds(chain), np.divide)
 
 
 def with_thresholds_of(original: Sequential, chain: Sequential) -> Sequential:
     """`chain`, whose potentials are in units of the thresholds of `original`, in units of its own again."""
-    return _rescaled(chain, _thresholds(original))
+    return _rescaled(chain, _thresholds(original), np.multiply)
 
 
 def _thresholds(chain: Sequential) -> list[Floats]:
@@ -160,28 +160,27 @@ def _thresholds(chain: Sequential) -> list[Floats]:
     return [np.asarray(layer.neuron.v_threshold) if layer.can_spike else np.ones(()) for layer in chain.layers]
 
 
-def _rescaled(chain: Sequential, factors: list[Floats]) -> Sequential:
-    """Every layer's potentials, and what is added to them, times a factor, or one per neuron."""
+def _rescaled(chain: Sequential, factors: list[Floats], operation: Any) -> Sequential:
+    """Every layer's potentials, and what is added to them, times or by a factor, or one per neuron."""
     neurons, weights = [], {}
     for layer, factor in zip(chain.layers, factors, strict=True):
         neuron, weight = layer.neuron, layer.connection.weight
-        changed = {name: _times(getattr(neuron, name), factor) for name in ("bias", "v_init")}
+        changed = {name: _number(operation(getattr(neuron, name), factor)) for name in ("bias", "v_init")}
         if layer.can_spike:
-            changed["v_threshold"] = _times(neuron.v_threshold, factor)
+            changed["v_threshold"] = _number(operation(neuron.v_threshold, factor))
         neurons.append(replace(neuron, **changed))
         # outputs are the last axis of all weights: neurons of a dense layer, channels of a convolution
         of_outputs = factor[: weight.shape[-1]] if factor.ndim else factor
-        weights[f"{layer.name}.weight"] = (weight * of_outputs).astype(weight.dtype)
+        weights[f"{layer.name}.weight"] = operation(weight, of_outputs).astype(weight.dtype)
     parts: list[Any] = []
     for layer, neuron in zip(chain.with_parameters(weights).layers, neurons, strict=True):
         parts += [*layer.channels, layer.connection, neuron]
     return Sequential(parts, [layer.name for layer in chain.layers])
 
 
-def _times(value: Any, factor: Floats) -> Any:
-    """A number stays one where it can."""
-    product = np.asarray(value) * factor
-    return float(product) if product.ndim == 0 else product
+def _number(value: Any) -> Any:
+    """A number where it is one."""
+    return float(value) if np.ndim(value) == 0 else value
 
 
 def _default(chain: Sequential) -> dict[str, float]:
