@@ -18,12 +18,14 @@ GOES_ON = "<!-- goes on -->\n"
 
 def blocks(language):
     """Every block, with those before it that it needs."""
+    found = []
     for page in PAGES:
         text, before = page.read_text(), ""
         for number, block in enumerate(BLOCK.finditer(text)):
             if block[1] == language:
                 before = before + block[2] if text[: block.start()].endswith(GOES_ON) else block[2]
-                yield pytest.param(before, id=f"{page.stem}-{number}")
+                found.append(pytest.param(before, id=f"{page.stem}-{number}"))
+    return found
 
 
 def exists(what, page):

@@ -129,7 +129,10 @@ def write_outcome(
     scales = outcome.accuracy.scales
     say(f"\nANN: accuracy {100 * outcome.accuracy.ann_accuracy:.2f} %\n")
     say(str(outcome.network.report))
-    say(f"\n{outcome.accuracy}\n")
+    say(f"\n{outcome.accuracy}")
+    if settings["input"] == "latency":
+        say("with --input latency an image has been seen after the last step only, and not before")
+    say("")
     for k, scale in enumerate(scales):
         say(f"scale {scale:g}: {_costs(outcome, k)}")
     if outcome.layers:
