@@ -13,6 +13,7 @@ from eventsnn.channels import BiasSpikes, Repeat
 from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import IF, CurrentLIF, Leaky, StepNeuron, Synaptic
 from eventsnn.connections import Dense, Sparse
+from eventsnn.convolution import Conv2d
 from eventsnn.currents import Currents
 from eventsnn.decoding import decode_first_spike, decode_max_membrane, decode_rate
 from eventsnn.encoding import encode_delta, encode_latency, encode_latency_rc, encode_latency_steps, encode_rate
@@ -28,6 +29,7 @@ from eventsnn.errors import (
 from eventsnn.graph import Network, Population, Projection
 from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LI, LIF
+from eventsnn.pooling import AvgPool2d, MaxPool2d, Pooled
 from eventsnn.sources import given_spikes, poisson_spikes, regular_spikes
 from eventsnn.spikes import Spikes, concatenate
 from eventsnn.surrogates import (
@@ -93,6 +95,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Arctan",
+    "AvgPool2d",
     "BiasSpikes",
     "BinningWarning",
     "Boxcar",
@@ -102,6 +105,7 @@ __all__ = [
     "ClockedResult",
     "ConfigError",
     "Constant",
+    "Conv2d",
     "CosineDecay",
     "CurrentLIF",
     "Currents",
@@ -124,6 +128,7 @@ __all__ = [
     "LearnedDelay",
     "MarginPenalty",
     "Margins",
+    "MaxPool2d",
     "MaxVoltageCrossEntropy",
     "MembraneCrossEntropy",
     "MissingDependencyError",
@@ -131,6 +136,7 @@ __all__ = [
     "MultiStepDecay",
     "Network",
     "ParameterMonitor",
+    "Pooled",
     "Population",
     "Projection",
     "ReLUDerivative",

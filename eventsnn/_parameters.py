@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._names import hint
-from eventsnn._synapses import weight_dtype
-from eventsnn.connections import Dense, Sparse
 from eventsnn.errors import ValidationError
 
 _OF_CONNECTIONS = ("weight", "delay")
@@ -20,7 +17,11 @@ _OF_CONNECTIONS = ("weight", "delay")
 
 def parameter_names(network: Any) -> list[str]:
     """``"exc->inh.weight"``, ``"exc->inh.delay"``, ``"exc.tau_mem"``, ``"exc.tau_syn[ampa]"`` and so on."""
-    names = [f"{name}.{key}" for name in network.projection_names for key in _OF_CONNECTIONS]
+    names = [
+        f"{name}.{key}"
+        for name, projection in zip(network.projection_names, network.projections, strict=True)
+        for key in parameters_of(projection.connection)
+    ]
     for name, population in network.populations.items():
         neuron = population.neuron
         for key in neuron.parameter_names():
@@ -29,6 +30,11 @@ def parameter_names(network: Any) -> list[str]:
             else:
                 names.append(f"{name}.{key}")
     return names
+
+
+def parameters_of(connection: Any) -> tuple[str, ...]:
+    """What of a connection is a parameter: "weight" and "delay", or nothing where the weights are fixed."""
+    return () if getattr(connection, "has_fixed_weights", False) else _OF_CONNECTIONS
 
 
 def value_of(where: str, network: Any, name: str) -> NDArray[np.floating]:
@@ -78,16 +84,7 @@ def _replaced(where: str, connection: Any, key: str, array: NDArray[Any]) -> Any
     """A connection with other weights or delays; its structure is shared."""
     if not np.isfinite(array).all() or (key == "delay" and (array < 0).any()):
         raise ValidationError(f"{where} must be finite" + (" and >= 0" if key == "delay" else ""))
-    dtype = weight_dtype(array.dtype) if key == "weight" else np.float64
-    if isinstance(connection, Dense):
-        arrays = {"weight": connection.weight, "delay": connection.delay} | {key: array.astype(dtype)}
-        return Dense(**arrays)
-    assert isinstance(connection, Sparse)
-    other = copy.copy(connection)
-    values = array.astype(dtype)
-    values.flags.writeable = key == "weight"
-    object.__setattr__(other, key, values)
-    return other
+    return connection.with_values(**{key: array})
 
 
 def _require_known(where: str, network: Any, name: str) -> None:

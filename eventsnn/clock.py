@@ -27,7 +27,8 @@ class Clock:
     truncate : steps after which states and spikes on their way are taken as constants (truncated backpropagation
         through time); None for never
     decode : what the class of a sample is read from: the "rate" of the output spikes (most of them), their "latency"
-        (the first), the highest "membrane" potential, or the highest "mean_membrane" potential over all steps
+        (the first), the highest "membrane" potential, the highest "mean_membrane" potential over all steps, or the
+        highest "last_membrane" potential, that after the last step
 
     Raises
     ------
@@ -46,7 +47,7 @@ class Clock:
     surrogate: Any = field(default_factory=Arctan)
     detach_reset: bool = False
     truncate: int | None = None
-    decode: Literal["rate", "latency", "membrane", "mean_membrane"] = "rate"
+    decode: Literal["rate", "latency", "membrane", "mean_membrane", "last_membrane"] = "rate"
     method: Literal["surrogate", "eprop"] = "surrogate"
 
     def __post_init__(self) -> None:
@@ -62,7 +63,7 @@ class Clock:
             raise ValidationError(f"Clock.detach_reset: must be True or False, got {self.detach_reset!r}")
         if self.truncate is not None and count("Clock.truncate", self.truncate) < 1:
             raise ValidationError(f"Clock.truncate: must be >= 1 or None, got {self.truncate}")
-        known = ("rate", "latency", "membrane", "mean_membrane")
+        known = ("rate", "latency", "membrane", "mean_membrane", "last_membrane")
         if self.decode not in known:
             raise ValidationError(f"Clock.decode: must be one of {known}, got {self.decode!r}")
         if self.method not in ("surrogate", "eprop"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -61,8 +62,15 @@ class Connection(Protocol):
         """All synapses by presynaptic neuron: neuron j has the synapses indptr[j] : indptr[j + 1].
 
         indptr : (n_pre + 1,) int64; indices : (n_synapses,) int32, postsynaptic neurons, ascending for each j;
-        weights : (n_synapses,), a view of `weight`; delays : (n_synapses,) float64
+        weights : (n_synapses,), a view of `weight`, or, where synapses share weights, spread out into a new array;
+        delays : (n_synapses,) float64
         """
+
+    def fold(self, per_synapse: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Derivatives by synapse, in the order of `rows`, as derivatives by `weight`, in its shape."""
+
+    def with_values(self, *, weight: ArrayLike | None = None, delay: ArrayLike | None = None) -> Connection:
+        """The same connection with other weights or delays of the same shape; copies."""
 
 
 class _Synapses:
@@ -70,6 +78,9 @@ class _Synapses:
 
     weight: NDArray[np.floating]
     delay: Any
+
+    #: whether the weights are given by the kind of connection, and so no parameter
+    has_fixed_weights = False
 
     @property
     def n_synapses(self) -> int:
@@ -85,6 +96,10 @@ class _Synapses:
     def has_delay(self) -> bool:
         """Whether some delay is not zero."""
         return bool(self.delay.any())
+
+    def fold(self, per_synapse: NDArray[np.floating]) -> NDArray[np.floating]:
+        """See `Connection.fold`: every synapse has a weight of its own."""
+        return per_synapse.reshape(self.weight.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,6 +181,10 @@ class Dense(_Synapses):
         indices = np.tile(np.arange(n_post, dtype=np.int32), n_pre)
         delays = np.broadcast_to(self.delay, (n_pre, n_post)).flatten()
         return indptr, indices, self.weight.reshape(-1), delays
+
+    def with_values(self, *, weight: ArrayLike | None = None, delay: ArrayLike | None = None) -> Dense:
+        """The same connection with other weights or delays."""
+        return Dense(self.weight if weight is None else weight, self.delay if delay is None else delay)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
         return f"Dense({self.n_pre} -> {self.n_post}, {self.dtype}{delay_text(self.delay)})"
@@ -318,6 +337,19 @@ class Sparse(_Synapses):
             sources = np.repeat(np.arange(self.n_pre), np.diff(self.indptr))
             delays = np.broadcast_to(self.delay, shape)[sources, self.indices]
         return self.indptr, self.indices, self.weight, delays
+
+    def with_values(self, *, weight: ArrayLike | None = None, delay: ArrayLike | None = None) -> Sparse:
+        """The same synapses with other weights or delays, both in the order and shape of these; structure is shared."""
+        given = real_array("Sparse.weight", self.weight if weight is None else weight)
+        if given.shape != self.weight.shape:
+            raise ValidationError(f"Sparse.weight: must have shape {self.weight.shape}, got {given.shape}")
+        if not np.isfinite(given).all():
+            raise ValidationError(f"Sparse.weight: must be finite, got {given[~np.isfinite(given)][0]}")
+        delays = self.delay if delay is None else checked_delay("Sparse", delay, self.n_pre, self.n_post, given.size)
+        other = copy.copy(self)
+        object.__setattr__(other, "weight", given.astype(weight_dtype(given.dtype)))
+        object.__setattr__(other, "delay", delays)
+        return other
 
     def to_scipy(self) -> Any:
         """The weights as a new `scipy.sparse.csr_array` of shape (n_pre, n_post)."""

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import NameTable, hint, is_name, listed
 from eventsnn._neuron import PLAIN_RECEPTOR, Neuron
-from eventsnn._parameters import parameter_names, value_of, with_values
+from eventsnn._parameters import parameter_names, parameters_of, value_of, with_values
 from eventsnn._synapses import checked_size
 from eventsnn.connections import Connection
 from eventsnn.errors import ValidationError
@@ -269,11 +269,12 @@ class Network:
     def parameters(self) -> dict[str, NDArray[np.floating]]:
         """Trainable arrays by name, the arrays themselves: ``{"exc->inh.weight": ...}``, as in `projection_names`.
 
-        Of a `Dense` (n_pre, n_post), of a `Sparse` (n_synapses,).
+        Of a `Dense` (n_pre, n_post), of a `Sparse` (n_synapses,), of a `Conv2d` its kernels; none of an `AvgPool2d`.
         """
         return {
             f"{name}.weight": projection.connection.weight
             for name, projection in zip(self.projection_names, self.projections, strict=True)
+            if "weight" in parameters_of(projection.connection)
         }
 
     @property

@@ -11,11 +11,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from eventsnn._names import hint
 from eventsnn._neuron import Neuron
+from eventsnn._parameters import parameters_of
+from eventsnn._windows import plane_text
 from eventsnn.channels import BiasSpikes, ChannelMap, Repeat, channel_map, n_sources_of
 from eventsnn.connections import Dense
+from eventsnn.convolution import Conv2d
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Population, Projection
 from eventsnn.neurons import LIF
+from eventsnn.pooling import AvgPool2d, MaxPool2d, Pooled
 
 __all__ = ["Layer", "Sequential"]
 
@@ -25,7 +29,7 @@ class Layer:
     """One population of a chain and the connection that drives it."""
 
     name: str
-    connection: Dense
+    connection: Any  # Dense, Conv2d, AvgPool2d or Pooled
     neuron: Any  # a Neuron; of which kind, the engines ask
     channels: tuple[Repeat | BiasSpikes, ...] = ()
 
@@ -42,7 +46,7 @@ class Layer:
     @property
     def n_neurons(self) -> int:
         """Number of neurons of the population."""
-        return self.connection.n_post
+        return int(self.connection.n_post)
 
     @property
     def can_spike(self) -> bool:
@@ -61,11 +65,22 @@ class Layer:
         Every neuron must start below its threshold; delays that differ between the neurons are for those that fire
         once and rest without input.
         """
-        if not self.neuron.starts_below_threshold:
+        if not isinstance(self.connection, Dense) or not self.neuron.starts_below_threshold:
             return False
         if not self.has_delay_per_neuron:
             return not self.connection.has_delay or self.can_spike
         return not self.connection.has_delay or (self.fires_once and not np.any(self.neuron.i_bias))
+
+    @property
+    def in_shape(self) -> tuple[int, ...] | None:
+        """(height, width, n_channels) of the neurons before it; None where the connection sees no plane."""
+        return getattr(self.connection, "image_shape", None)
+
+    @property
+    def out_shape(self) -> tuple[int, ...]:
+        """(height, width, n_channels) of its neurons; (n_neurons,) where they are on no plane."""
+        shape: tuple[int, ...] = getattr(self.connection, "out_shape", (self.n_neurons,))
+        return shape
 
     @property
     def has_delay_per_neuron(self) -> bool:
@@ -80,9 +95,11 @@ class Sequential:
     Parameters
     ----------
     parts : sequence
-        `Dense` connections, with or without delays, and neurons in turn, starting with a connection:
-        ``[Dense(w0), LIF(...), Dense(w1), LIF(...)]``. The last neurons may be `LI`, a readout without spikes. Before a
-        connection there may be `Repeat` and `BiasSpikes`, in the order in which they apply.
+        `Dense` or `Conv2d` connections, with or without delays, and neurons in turn, starting with a connection:
+        ``[Conv2d(w0, (28, 28, 1)), IF(...), Dense(w1), IF(...)]``. The last neurons may be `LI`, a readout without
+        spikes. Before a `Conv2d` or `Dense` there may be pools, `AvgPool2d` and `MaxPool2d`, which become one
+        connection with it (`Pooled`); an `AvgPool2d` before neurons is a connection itself. Before a `Dense` there may
+        be `Repeat` and `BiasSpikes`, in the order in which they apply.
         For `Sparse` connections, neurons with named receptors or any graph other than a chain there is `Network`.
     names : sequence of str, optional
         Names of the populations, one per connection; default ``hidden`` (``hidden1``, ``hidden2`` ... when there are
@@ -107,7 +124,7 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
-    def __init__(self, parts: Sequence[Dense | Neuron], names: Sequence[str] | None = None) -> None:
+    def __init__(self, parts: Sequence[Any], names: Sequence[str] | None = None) -> None:
         groups = _grouped(list(parts))
         n_layers = len(groups)
         if names is None:
@@ -137,6 +154,12 @@ class Sequential:
                 raise ValidationError(
                     f"Sequential: {name!r} expects {n_sources} inputs, "
                     f"but {layers[-1].name!r} has {layers[-1].n_neurons} neurons"
+                )
+            shape = layer.in_shape
+            if layers and shape is not None and len(layers[-1].out_shape) == 3 and layers[-1].out_shape != shape:
+                raise ValidationError(
+                    f"Sequential: {name!r} expects a plane of {plane_text(shape)}, "
+                    f"but {layers[-1].name!r} has one of {plane_text(layers[-1].out_shape)}"
                 )
             if neuron.n_neurons not in (None, connection.n_post):
                 raise ValidationError(
@@ -178,17 +201,21 @@ class Sequential:
 
     @property
     def weights(self) -> list[NDArray[np.floating]]:
-        """The weight matrices in order, the arrays themselves."""
-        return [layer.connection.weight for layer in self.layers]
+        """The weight arrays in order, the arrays themselves; not those that are fixed, of `AvgPool2d`."""
+        return list(self.parameters().values())
 
     def parameters(self) -> dict[str, NDArray[np.floating]]:
         """The weights by name, the arrays themselves: ``{"hidden.weight": ..., "output.weight": ...}``."""
-        return {f"{layer.name}.weight": layer.connection.weight for layer in self.layers}
+        return {
+            f"{layer.name}.weight": layer.connection.weight
+            for layer in self.layers
+            if "weight" in parameters_of(layer.connection)
+        }
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """What `parameter` and `with_parameters` know: weights and delays of every connection."""
-        return tuple(f"{layer.name}.{key}" for layer in self.layers for key in ("weight", "delay"))
+        return tuple(f"{layer.name}.{key}" for layer in self.layers for key in parameters_of(layer.connection))
 
     def parameter(self, name: str) -> NDArray[np.floating]:
         """The value of a parameter, a copy; delays in the shape they were given in."""
@@ -220,19 +247,27 @@ class Sequential:
                 raise ValidationError(
                     f"Sequential.with_parameters: {name} must have shape {shape}, got {np.shape(given)}"
                 )
-        parts: list[Any] = []
+        connections: list[Any] = []
         for layer in self.layers:
             own = layer.connection
-            weight = parameters.get(f"{layer.name}.weight", own.weight)
-            delay = parameters.get(f"{layer.name}.delay", own.delay)
-            parts += [*layer.channels, Dense(weight, delay), layer.neuron]
-        return Sequential(parts, [layer.name for layer in self.layers])
+            values = {key: parameters.get(f"{layer.name}.{key}") for key in parameters_of(own)}
+            connections.append(own.with_values(**values) if values else own)
+        return self._with_connections(connections)
 
     def astype(self, dtype: DTypeLike) -> Sequential:
         """A copy with weights of another float type; float32 selects the fast path, float64 is the reference."""
         if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValidationError(f"Sequential.astype: must be float32 or float64, got {np.dtype(dtype)}")
-        return self.with_parameters({k: w.astype(dtype, copy=True) for k, w in self.parameters().items()})
+        own = [layer.connection for layer in self.layers]
+        return self._with_connections(
+            [c.astype(dtype) if c.has_fixed_weights else c.with_values(weight=c.weight.astype(dtype)) for c in own]
+        )
+
+    def _with_connections(self, connections: Sequence[Any]) -> Sequential:
+        parts: list[Any] = []
+        for layer, connection in zip(self.layers, connections, strict=True):
+            parts += [*layer.channels, connection, layer.neuron]
+        return Sequential(parts, [layer.name for layer in self.layers])
 
     def as_network(self) -> Network:
         """The equivalent `Network`: the input is called ``input``; connections and neurons are the same objects.
@@ -266,7 +301,7 @@ class Sequential:
         return f"Sequential(input {self.n_inputs}{chain})"
 
 
-_Group = tuple[tuple[Repeat | BiasSpikes, ...], Dense, Neuron]
+_Group = tuple[tuple[Repeat | BiasSpikes, ...], Any, Neuron]
 
 
 def _grouped(parts: list[Any]) -> list[_Group]:
@@ -277,20 +312,60 @@ def _grouped(parts: list[Any]) -> list[_Group]:
         first = k
         while k < len(parts) and isinstance(parts[k], (Repeat, BiasSpikes)):
             k += 1
-        if k + 1 >= len(parts):
+        channels = tuple(parts[first:k])
+        connection, k = _connection(parts, k)
+        if k >= len(parts):
             raise ValidationError(f"Sequential: needs connections and neurons in turn, got {len(parts)} parts")
-        connection, neuron = parts[k], parts[k + 1]
-        if not isinstance(connection, Dense) or not isinstance(neuron, Neuron):
+        neuron = parts[k]
+        if not isinstance(connection, (Dense, Conv2d, AvgPool2d, Pooled)) or not isinstance(neuron, Neuron):
             raise ValidationError(
-                f"Sequential: parts {k} and {k + 1} must be a connection and neurons, "
+                f"Sequential: parts {k - 1} and {k} must be a connection and neurons, "
                 f"got {type(connection).__name__} and {type(neuron).__name__}; a chain takes Dense and LIF, "
                 "for anything else there is Network"
             )
-        groups.append((tuple(parts[first:k]), connection, neuron))
-        k += 2
+        if channels and not isinstance(connection, Dense):
+            raise ValidationError(
+                f"Sequential: part {k - 1}, {connection!r}, cannot follow {channels[-1]!r}: repeated channels and bias "
+                "spikes are no plane; they go before a Dense"
+            )
+        groups.append((channels, connection, neuron))
+        k += 1
     if not groups:
         raise ValidationError("Sequential: needs connections and neurons in turn, got 0 parts")
+    dtypes = [connection.dtype for _, connection, _ in groups if not connection.has_fixed_weights]
+    if dtypes:
+        groups = [(c, _in_dtype(connection, dtypes[0]), neuron) for c, connection, neuron in groups]
     return groups
+
+
+def _connection(parts: list[Any], k: int) -> tuple[Any, int]:
+    """The connection at part k, with the pools before it folded in, and the part after it."""
+    first = k
+    while k < len(parts) and isinstance(parts[k], (AvgPool2d, MaxPool2d)):
+        k += 1
+    pools = parts[first:k]
+    follower = parts[k] if k < len(parts) else None
+    if not pools:
+        return follower, k + 1
+    where = f"Sequential: part {k - 1}, {pools[-1]!r}"
+    if isinstance(follower, (Dense, Conv2d)):
+        try:
+            return Pooled(tuple(pools), follower), k + 1
+        except ValidationError as error:
+            raise ValidationError(f"Sequential: parts {first} to {k}: {error}") from None
+    if isinstance(follower, Neuron) and isinstance(pools[-1], AvgPool2d) and len(pools) == 1:
+        return pools[0], k
+    remedy = (
+        "put the pools before a Conv2d or Dense"
+        if isinstance(follower, Neuron) or follower is None
+        else f"it may be followed by a Conv2d or Dense, got {type(follower).__name__}"
+    )
+    raise ValidationError(f"{where}: a pool drives no neurons by itself; {remedy}")
+
+
+def _in_dtype(connection: Any, dtype: Any) -> Any:
+    """An average in the float type of the other connections."""
+    return connection.astype(dtype) if connection.has_fixed_weights and connection.dtype != dtype else connection
 
 
 def _projections(source: str, layer: Layer) -> list[Projection]:

@@ -12,9 +12,13 @@ MAX_LINES = 400
 # A part may import itself and the parts of the rows above, never a neighbour in its own row.
 ORDER = [
     {"errors"},
-    {"_names", "_validation", "kernels"},
-    {"_synapses", "_neuron", "_windows"},
+    {"_names", "_shipped", "_validation", "kernels"},
+    {"_synapses", "_neuron"},
+    {"_windows"},
+    {"_paths"},
     {"spikes", "neurons", "clocked_neurons", "surrogates", "currents", "connections", "channels"},
+    {"convolution"},
+    {"pooling"},
     {"_parameters"},
     {"graph"},
     {"network", "encoding", "decoding", "sources", "clock"},

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import eventsnn
-from eventsnn.datasets import files
+from eventsnn._shipped import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -74,7 +74,7 @@ def test_wheel_holds_every_file_and_finds_its_data(tmp_path):
     subprocess.run(
         [*run, "pip", "install", "--no-deps", "--no-index", "--target", site, wheel], check=True, capture_output=True
     )
-    names = sorted(files.SHIPPED)
+    names = sorted(SHIPPED)
     program = f"import sys; sys.path.insert(0, {str(site)!r})\nfrom eventsnn.datasets import data_path\n"
     program += f"for name in {names!r}: print(data_path(name))"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True)

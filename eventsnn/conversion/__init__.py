@@ -13,6 +13,8 @@ from eventsnn.conversion.ann_layers import (
     ReLU,
 )
 from eventsnn.conversion.blocks import Block, blocks_of
+from eventsnn.conversion.early_exit import EarlyExit, ExitResult
+from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
 
 __all__ = [
     "ANN",
@@ -22,9 +24,14 @@ __all__ = [
     "Block",
     "Convolution",
     "Dropout",
+    "EarlyExit",
+    "EnergyEstimate",
+    "ExitResult",
     "Flatten",
     "Linear",
     "MaxPool",
     "ReLU",
     "blocks_of",
+    "estimate_energy",
+    "multiply_accumulates",
 ]

@@ -83,6 +83,45 @@ class Dataset:
         return self.train.spikes.n_neurons
 
 
+@dataclass(frozen=True)
+class Images:
+    """Labelled images as they are, for networks that take planes of pixels.
+
+    Attributes
+    ----------
+    images : uint8, shape (n_samples, height, width, channels)
+    labels : int64, shape (n_samples,)
+    class_names : tuple of str, one per class
+    origin : str, where the data came from (a path, "downloaded from ...")
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    origin: str
+
+    def __post_init__(self) -> None:
+        if self.images.ndim != 4 or self.images.dtype != np.uint8:
+            raise ValidationError(
+                "Images: images must be uint8 of shape (n_samples, height, width, channels), "
+                f"got {self.images.dtype}, {self.images.shape}"
+            )
+        if self.labels.shape != self.images.shape[:1]:
+            raise ValidationError(f"Images: {len(self.images)} images but labels of shape {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, key: slice | ArrayLike) -> Images:
+        """Some of the samples: a slice, a mask or indices."""
+        key = key if isinstance(key, slice) else np.atleast_1d(np.asarray(key, dtype=None if np.size(key) else int))
+        return Images(self.images[key], self.labels[key], self.class_names, self.origin)
+
+    def values(self) -> NDArray[np.float32]:
+        """The pixels as float32 in [0, 1], shape (n_samples, height, width, channels)."""
+        return self.images.astype(np.float32) / np.float32(255)
+
+
 def generate(
     name: str,
     class_names: tuple[str, ...],

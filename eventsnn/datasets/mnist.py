@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn._shipped import data_path
 from eventsnn._validation import count, number
 from eventsnn.currents import Currents
 from eventsnn.datasets.base import DEFAULT_TAU_SYN, Dataset, Split
-from eventsnn.datasets.files import data_path
+from eventsnn.datasets.download import download as fetch
 from eventsnn.encoding import check_window, encode_latency
-from eventsnn.errors import DataError, MissingDependencyError, ValidationError
+from eventsnn.errors import DataError, ValidationError
 from eventsnn.spikes import Spikes
 
 __all__ = ["load_mnist"]
@@ -184,7 +185,8 @@ def _read(path: str | Path | None, download: bool) -> tuple[NDArray[np.uint8], N
     if path is not None and download:
         raise ValidationError("load_mnist: give a path or download=True, not both")
     if download:
-        file, origin = _download(), f"downloaded from {_URL}"
+        file = fetch("load_mnist", _URL, _URL_SHA256, "mnist_keras.npz")
+        origin = f"downloaded from {_URL}"
     elif path is not None:
         file = Path(path)
         origin = str(file)
@@ -213,14 +215,3 @@ def _read(path: str | Path | None, download: bool) -> tuple[NDArray[np.uint8], N
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() > 9:
         raise DataError(f"load_mnist: {file}: labels must be integers 0 .. 9, one per image, got shape {labels.shape}")
     return images, labels.astype(np.int64), origin
-
-
-def _download() -> Path:
-    try:
-        import pooch
-    except ImportError as error:
-        raise MissingDependencyError("load_mnist(download=True) needs pooch: pip install pooch") from error
-    try:
-        return Path(pooch.retrieve(_URL, known_hash=f"sha256:{_URL_SHA256}", fname="mnist_keras.npz"))
-    except Exception as error:  # network, disk and checksum errors come in many types
-        raise DataError(f"load_mnist: could not download {_URL}: {error}; give a local file as path") from error

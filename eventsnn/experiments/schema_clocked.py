@@ -156,9 +156,9 @@ class ClockedNetworkConfig(Strict):
     recurrent: InitialWeights | None = default(
         None, "initial weights of connections from every hidden layer to itself, a step later; null for none"
     )
-    decode: Literal["rate", "latency", "membrane", "mean_membrane"] = default(
+    decode: Literal["rate", "latency", "membrane", "mean_membrane", "last_membrane"] = default(
         "rate",
-        "the class is the output that fires most or first, or that of the highest or highest mean potential",
+        "the class is the output that fires most or first, or that of the highest, highest mean or last potential",
     )
 
     @model_validator(mode="after")
@@ -176,7 +176,8 @@ class ClockedNetworkConfig(Strict):
             )
         if self.output == "readout" and self.decode in ("rate", "latency"):
             raise ValueError(
-                f"decode {self.decode} needs output spikes, but output is readout; use membrane or mean_membrane"
+                f"decode {self.decode} needs output spikes, but output is readout; use membrane, "
+                "mean_membrane or last_membrane"
             )
         if self.recurrent is not None and not self.hidden:
             raise ValueError("recurrent needs hidden layers, hidden is empty")

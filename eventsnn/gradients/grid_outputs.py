@@ -89,13 +89,16 @@ class GridOutputs:
         return decode_first_spike(first)
 
     def shown(self) -> NDArray[np.floating]:
-        """Of every output what the class is read from, its highest or mean potential; counts for rate and latency."""
+        """What the class is read from, per output, as `Clock.decode` says: a potential; counts for rate and latency."""
         if self.clock.decode == "membrane":
             highest: NDArray[np.floating] = self.u.max(axis=1)
             return highest
         if self.clock.decode == "mean_membrane":
             mean: Floats = self.u.mean(axis=1, dtype=np.float64)
             return mean
+        if self.clock.decode == "last_membrane":
+            last: NDArray[np.floating] = self.u[:, -1]
+            return last
         return self.counts
 
     def _steps(self, loss: Any) -> NDArray[np.int64]:
@@ -124,7 +127,7 @@ def require_grid_loss(where: str, loss: Any, clock: Clock, name: str, can_spike:
     if clock.needs_output_spikes and not can_spike:
         raise ValidationError(
             f"{where}.clock: decode={clock.decode!r} needs output spikes, but {name!r} never fires; use "
-            "decode='membrane' or 'mean_membrane'"
+            "decode='membrane', 'mean_membrane' or 'last_membrane'"
         )
     if getattr(loss, "kind", None) == "at" and np.rint(max(loss.times) / clock.dt) >= clock.n_steps:
         raise ValidationError(

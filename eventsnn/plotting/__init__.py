@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from eventsnn.plotting.activity import plot_intervals
     from eventsnn.plotting.classification import plot_confusion_matrix
     from eventsnn.plotting.clocked_traces import plot_clocked_traces
+    from eventsnn.plotting.conversion import plot_accuracy_over_time, plot_activations, plot_layer_rates
     from eventsnn.plotting.delays import plot_delay_histograms, plot_delay_matrices
     from eventsnn.plotting.euler import plot_euler_comparison
     from eventsnn.plotting.history import plot_history
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from eventsnn.plotting.yin_yang_plane import yin_yang_first_times
 
 __all__ = [
+    "plot_accuracy_over_time",
+    "plot_activations",
     "plot_beside",
     "plot_clocked_traces",
     "plot_confusion_matrix",
@@ -49,6 +52,7 @@ __all__ = [
     "plot_euler_comparison",
     "plot_history",
     "plot_intervals",
+    "plot_layer_rates",
     "plot_learned_spike",
     "plot_parameters",
     "plot_raster",
@@ -72,6 +76,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "plot_accuracy_over_time": "conversion",
+    "plot_activations": "conversion",
+    "plot_layer_rates": "conversion",
     "plot_beside": "sheet",
     "plot_clocked_traces": "clocked_traces",
     "plot_confusion_matrix": "classification",

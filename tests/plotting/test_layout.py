@@ -69,6 +69,10 @@ def exact(sizes, n_inputs=None):
     return exact_simulate(make_network(sizes, mean=[1.5, 0.5], std=[1.0, 1.0]), Spikes.from_first_times(times))
 
 
+def activations(n_layers, n=3000):
+    return {f"conv{k}": np.maximum(RNG.normal(0, 10.0 ** (k % 5 - 2), n), 0) for k in range(n_layers)}
+
+
 def labels(n_classes):
     return RNG.integers(0, n_classes, 300)
 
@@ -109,6 +113,14 @@ PICTURES = {
     "learned_spike": lambda: p.plot_learned_spike(
         monitor(40, 1, 1), make_network([1, 1]), Spikes.from_first_times([[1e-3]]), 5e-3, title="single_in_single_out"
     ),
+    "accuracy_over_time": lambda: p.plot_accuracy_over_time(
+        np.sort(RNG.uniform(size=(5, 250))), 0.9, scales=(0.4, 0.6, 0.8, 1.0, 1.2), title="vgg16, percentile 99.9"
+    ),
+    "accuracy_over_time_1": lambda: p.plot_accuracy_over_time([0.5], 0.9),
+    "layer_rates": lambda: p.plot_layer_rates({f"conv{k}": RNG.beta(1, 9, 99) for k in range(15)}, title="vgg16"),
+    "layer_rates_1": lambda: p.plot_layer_rates({"linear1": [0.0]}),
+    "activations": lambda: p.plot_activations(own := activations(15), own, title="vgg16"),
+    "activations_few": lambda: p.plot_activations(own := activations(3, 20), own),
     "raster": lambda: p.plot_raster(result([784, 350, 10]), label=3, class_names=NAMES),
     "raster_silent": lambda: p.plot_raster(result([3, 1, 2], 0), label=0, class_names=["different", "equal"]),
     "traces": lambda: p.plot_traces(result([20, 30, 10]), "output", neuron_names=NAMES),

@@ -139,7 +139,7 @@ def test_the_network_given_is_not_changed():
         np.testing.assert_array_equal(network.parameter(name), value)
 
 
-@pytest.mark.parametrize("decode", ["rate", "latency", "membrane", "mean_membrane"])
+@pytest.mark.parametrize("decode", ["rate", "latency", "membrane", "mean_membrane", "last_membrane"])
 def test_predict_reads_the_class_as_the_clock_says(decode):
     rng = np.random.default_rng(31)
     network, data = _chain(rng, Leaky(0.9), np.float64), _two_classes(40, rng)
@@ -153,11 +153,12 @@ def test_predict_reads_the_class_as_the_clock_says(decode):
         "latency": np.where(np.isfinite(first).any(axis=1), first.argmin(axis=1), -1),
         "membrane": v.max(axis=1).argmax(axis=1),
         "mean_membrane": v.mean(axis=1).argmax(axis=1),
+        "last_membrane": v[:, -1].argmax(axis=1),
     }
     found = trainer.predict(data.spikes)
     np.testing.assert_array_equal(found.labels, expected[decode])
-    assert len({tuple(labels) for labels in expected.values()}) == 4  # they are told apart
-    shown = {"membrane": v.max(axis=1), "mean_membrane": v.mean(axis=1)}
+    assert len({tuple(labels) for labels in expected.values()}) == 5  # they are told apart
+    shown = {"membrane": v.max(axis=1), "mean_membrane": v.mean(axis=1), "last_membrane": v[:, -1]}
     np.testing.assert_allclose(found.outputs, shown.get(decode, counts), rtol=1e-14)  # a sum in another order
 
 

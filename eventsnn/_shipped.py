@@ -36,7 +36,7 @@ def data_path(name: str) -> Path:
     """
     if name not in SHIPPED:
         raise DataError(f"data_path: eventsnn ships no {name!r}, only {', '.join(sorted(SHIPPED))}")
-    package = Path(__file__).resolve().parents[1]
+    package = Path(__file__).resolve().parent
     places = [package / "_data" / name, package.parent / "data" / name]
     for place in places:
         if place.is_file():

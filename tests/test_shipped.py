@@ -3,19 +3,20 @@ from pathlib import Path
 
 import pytest
 
-from eventsnn.datasets import data_path, files
+from eventsnn import _shipped
+from eventsnn.datasets import data_path
 from eventsnn.errors import DataError
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package folder of its own, as files.py sees it, and a shipped file `a.npz` with content b'abc'."""
+    """A package folder of its own, as _shipped.py sees it, and a shipped file `a.npz` with content b'abc'."""
     folder = tmp_path / "site" / "eventsnn"
-    (folder / "datasets").mkdir(parents=True)
-    monkeypatch.setattr(files, "__file__", str(folder / "datasets" / "files.py"))
-    monkeypatch.setattr(files, "SHIPPED", {"a.npz": hashlib.sha256(b"abc").hexdigest()})
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(_shipped, "__file__", str(folder / "_shipped.py"))
+    monkeypatch.setattr(_shipped, "SHIPPED", {"a.npz": hashlib.sha256(b"abc").hexdigest()})
     return folder
 
 
@@ -25,7 +26,7 @@ def put(folder, content=b"abc"):
     return folder / "a.npz"
 
 
-@pytest.mark.parametrize("name", sorted(files.SHIPPED))
+@pytest.mark.parametrize("name", sorted(_shipped.SHIPPED))
 def test_data_path_finds_every_shipped_file(name):
     assert data_path(name).is_file()
 
@@ -33,8 +34,8 @@ def test_data_path_finds_every_shipped_file(name):
 def test_data_readme_lists_every_shipped_file_with_its_sha256():
     readme = (CHECKOUT / "data" / "README.md").read_text()
     present = {path.name for path in (CHECKOUT / "data").iterdir()} - {"README.md"}
-    assert present == set(files.SHIPPED)
-    for name, sha256 in files.SHIPPED.items():
+    assert present == set(_shipped.SHIPPED)
+    for name, sha256 in _shipped.SHIPPED.items():
         assert f"`{name}`" in readme
         assert f"`{sha256}`" in readme
 
