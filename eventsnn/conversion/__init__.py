@@ -17,6 +17,9 @@ from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.convert import convert
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
+from eventsnn.conversion.import_arrays import load_ann
+from eventsnn.conversion.import_sklearn import ann_from_sklearn
+from eventsnn.conversion.import_torch import ann_from_torch
 from eventsnn.conversion.report import ConversionReport, LayerReport
 from eventsnn.conversion.spiking_network import SpikingNetwork
 
@@ -39,8 +42,11 @@ __all__ = [
     "MaxPool",
     "ReLU",
     "SpikingNetwork",
+    "ann_from_sklearn",
+    "ann_from_torch",
     "blocks_of",
     "convert",
     "estimate_energy",
+    "load_ann",
     "multiply_accumulates",
 ]
