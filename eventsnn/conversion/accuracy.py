@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn._validation import count
+from eventsnn.conversion.energy import EnergyEstimate
 from eventsnn.errors import ValidationError
 
 __all__ = ["AccuracyOverTime"]
@@ -26,6 +27,7 @@ class AccuracyOverTime:
     layers : names of the layers, the output last
     n_spikes : (n_scales, n_layers - 1) array, spikes per image in all steps; the output has none
     n_synaptic_events : (n_scales, n_layers) array, additions of a weight at the inputs of the layers, per image
+    energy : tuple of EnergyEstimate, one per scale, of an image in all steps, see `estimate_energy`
     """
 
     accuracy: NDArray[np.float64]
@@ -35,6 +37,7 @@ class AccuracyOverTime:
     layers: tuple[str, ...]
     n_spikes: NDArray[np.float64]
     n_synaptic_events: NDArray[np.float64]
+    energy: tuple[EnergyEstimate, ...]
 
     @property
     def n_steps(self) -> int:

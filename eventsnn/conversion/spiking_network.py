@@ -15,6 +15,7 @@ from eventsnn.clocked_neurons import IF, Leaky
 from eventsnn.conversion.accuracy import AccuracyOverTime
 from eventsnn.conversion.ann import ANN
 from eventsnn.conversion.blocks import blocks_of
+from eventsnn.conversion.energy import estimate_energy, multiply_accumulates
 from eventsnn.conversion.inputs import Input, checked_input, encoded
 from eventsnn.conversion.model_file import read_model, write_model
 from eventsnn.conversion.progress import BatchBar
@@ -220,7 +221,12 @@ class SpikingNetwork:
                     bar.advance(len(batch), f"scale {factor:g}")
         n = len(samples)
         ann_accuracy = self.ann.accuracy(samples, wanted)
-        return AccuracyOverTime(n_right / n, ann_accuracy, factors, n, names, n_spikes / n, n_events / n)
+        macs = multiply_accumulates(blocks_of(self.ann))
+        energy = tuple(
+            estimate_energy(macs, events / n, n_steps=n_steps, constant_input=input == "constant")
+            for events in n_events.sum(axis=1)
+        )
+        return AccuracyOverTime(n_right / n, ann_accuracy, factors, n, names, n_spikes / n, n_events / n, energy)
 
     # -- other networks -------------------------------------------------------------------------------------------
 

@@ -51,10 +51,21 @@ def test_accuracy_over_time_counts_spikes_and_synaptic_events_per_image():
     np.testing.assert_allclose(found.n_synaptic_events[0], [0, wanted[0] * 16, wanted[1] * 4], rtol=1e-13)
     assert (found.n_spikes[1] > found.n_spikes[0]).all()
     assert found.layers == ("linear1", "linear2", "output")
+    assert [own.snn_acs for own in found.energy] == list(found.n_synaptic_events.sum(axis=1))
+    assert found.energy[0].snn_macs == 6 * 20
+    assert found.energy[0].ann_macs == 6 * 20 + 20 * 16 + 16 * 4
     text = str(found)
     assert f"the ANN has {100 * found.ann_accuracy:.2f}" in text
     assert re.search(r"scale 0\.5 ", text)
     assert text.splitlines()[1].split() == ["steps", "1", "2", "4", "8", "16", "30", "spikes/image"]
+
+
+def test_with_poisson_input_the_spikes_of_the_input_count_as_synaptic_events():
+    snn, images = converted()
+    found = snn.accuracy_over_time(images, labels_of(snn, images), 50, input="poisson", rng=np.random.default_rng(3))
+    n_input = encoded("poisson", images, 50, np.random.default_rng(3)).n_events / len(images)
+    np.testing.assert_allclose(found.n_synaptic_events[0, 0], 20 * n_input, rtol=1e-13)  # a sum divided
+    assert found.energy[0].snn_macs == 0
 
 
 def test_batches_change_nothing(monkeypatch):
