@@ -52,9 +52,9 @@ if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
     from eventsnn.conversion.convert import convert
-    from eventsnn.conversion.import_arrays import load_ann
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
+    from eventsnn.conversion.models import load_ann
     from eventsnn.conversion.spiking_network import SpikingNetwork
     from eventsnn.gradients import (
         Margins,
@@ -212,9 +212,9 @@ __all__ = [
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
     "eventsnn.conversion.convert": ("convert",),
-    "eventsnn.conversion.import_arrays": ("load_ann",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
+    "eventsnn.conversion.models": ("load_ann",),
     "eventsnn.conversion.spiking_network": ("SpikingNetwork",),
     "eventsnn.gradients": (
         "Margins",

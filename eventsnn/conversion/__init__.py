@@ -17,10 +17,11 @@ from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.convert import convert
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
-from eventsnn.conversion.import_arrays import load_ann
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
+from eventsnn.conversion.models import ModelInfo, load_ann, model_info
 from eventsnn.conversion.report import ConversionReport, LayerReport
+from eventsnn.conversion.rounding import round_weights
 from eventsnn.conversion.spiking_network import SpikingNetwork
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "LayerReport",
     "Linear",
     "MaxPool",
+    "ModelInfo",
     "ReLU",
     "SpikingNetwork",
     "ann_from_sklearn",
@@ -48,5 +50,7 @@ __all__ = [
     "convert",
     "estimate_energy",
     "load_ann",
+    "model_info",
     "multiply_accumulates",
+    "round_weights",
 ]
