@@ -15,6 +15,9 @@ from eventsnn.conversion.ann_layers import (
 from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
+from eventsnn.conversion.import_arrays import load_ann
+from eventsnn.conversion.import_sklearn import ann_from_sklearn
+from eventsnn.conversion.import_torch import ann_from_torch
 
 __all__ = [
     "ANN",
@@ -31,7 +34,10 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ReLU",
+    "ann_from_sklearn",
+    "ann_from_torch",
     "blocks_of",
     "estimate_energy",
+    "load_ann",
     "multiply_accumulates",
 ]

@@ -135,8 +135,11 @@ def convolve_step(neurons, values, start, stop, weight, geometry, place, rows, f
 
 
 @kernel
-def convolve_events(starts, neurons, values, weight, geometry, lag, first, place, rows, factors, x):
-    """Add the convolution of all events to x (n_samples, n_steps, n), `lag` steps later, columns from `first` on."""
+def convolve_events(starts, neurons, values, weight, geometry, lag, first, place, rows, factors, x, n_added):
+    """Add the convolution of all events to x (n_samples, n_steps, n), `lag` steps later, columns from `first` on.
+
+    n_added : (n_samples,), the weight rows that were added, added to; or empty
+    """
     n_steps, n_out = x.shape[1], weight.shape[1]
     n_pixels = geometry[OUT_HEIGHT] * geometry[OUT_WIDTH]
     for s in range(x.shape[0]):
@@ -144,4 +147,6 @@ def convolve_events(starts, neurons, values, weight, geometry, lag, first, place
             start, stop = starts[s * n_steps + t], starts[s * n_steps + t + 1]
             if start < stop:
                 out = x[s, t + lag, first : first + n_pixels * n_out].reshape(n_pixels, n_out)
-                convolve_step(neurons, values, start, stop, weight, geometry, place, rows, factors, out)
+                n = convolve_step(neurons, values, start, stop, weight, geometry, place, rows, factors, out)
+                if n_added.size > 0:
+                    n_added[s] += n
