@@ -147,7 +147,7 @@ class WindowWork:
         if projection.geometry.size:
             convolve_events(
                 last.starts, last.neurons, last.values, projection.weight, projection.geometry, projection.lag,
-                projection.first, self.place, self.rows, self.factors, x,
+                projection.first, self.place, self.rows, self.factors, x, np.empty(0, np.int64),
             )  # fmt: skip
         else:
             scatter_dense(
