@@ -165,8 +165,10 @@ class MaxPool2d:
 
     Over many steps the winner of "max_rate" is the neuron with the highest rate, so the gate passes the maximum of the
     rates; while the lead changes hands, spikes are lost or doubled. For neurons that fire once "first_spike" passes the
-    earliest spike, in continuous time too. A gradient goes back to the winner, and before there is one to the whole
-    window, for each of its neurons would pass.
+    earliest spike, in continuous time too: `simulate` layer by layer, first-spike gradients, `Trainer` of a chain.
+
+    A gradient goes to the winner; it is not that of a network in which another neuron would win. On a time grid, before
+    there is a winner, it goes to the whole window, for each of its neurons would pass.
 
     Examples
     --------
@@ -340,7 +342,8 @@ class Pooled(SharedConnection):
         if self.gates:
             raise ValidationError(
                 f"Pooled: {self.gates[0]!r} is a gate on the spikes and no set of synapses; simulate_clocked takes it, "
-                "exact simulation only with rule='first_spike' after neurons that fire once; AvgPool2d works everywhere"
+                "and with rule='first_spike' simulate layer by layer, first-spike gradients and the Trainer of a "
+                "chain; AvgPool2d works everywhere"
             )
         return self._after_gates
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.grid_projection import constant_dense, transpose_entries
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridProjection
@@ -73,7 +74,7 @@ class Adjoint:
         self.e = np.zeros((*shape, n), dtype)
         self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
         self.h, self.a, self.error, self.slope = (np.zeros(n, dtype) for _ in range(4))
-        self.words, self.active = np.zeros(-(-n // 8), np.uint64), np.empty(n, np.int64)
+        self.words, self.active = flag_words(n)[1], np.empty(n, np.int64)
         self.flags = self.words.view(np.uint8)
         self.d_drive, self.d_threshold, self.d_start = (np.zeros(n, dtype) for _ in range(3))
         self.d_alpha, self.d_beta = np.zeros(n, dtype), np.zeros(n, dtype)

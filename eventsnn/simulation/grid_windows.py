@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.convolution import Conv2d
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.convolution import convolve_events
 from eventsnn.kernels.grid_events import order_of_rows
 from eventsnn.kernels.grid_projection import scatter_dense
@@ -65,7 +66,7 @@ class GridPool:
         # at most one event for every pair of an event and a window
         sent = events.neurons[events.starts[0] : events.starts[-1]]
         neurons = np.empty(int(np.diff(self.indptr)[sent].sum()) + 1, np.int64)
-        words = np.zeros(-(-self.n_out // 8), np.uint64)
+        _, words = flag_words(self.n_out)
         if self.is_gate:
             n_samples, nothing = n_rows // n_steps, np.empty(0, np.int64)
             counts = np.zeros((n_samples, self.n_in), np.int64)
