@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from eventsnn._synapses import real_array
 from eventsnn._validation import index_array
 from eventsnn.conversion.ann_forward import forward
 from eventsnn.conversion.ann_layers import ANNLayer, BatchNorm, Convolution, Linear, Shape
+from eventsnn.conversion.ann_state import layers_of_state, state_of_layers
+from eventsnn.conversion.model_file import read_model, write_model
 from eventsnn.errors import ValidationError
 
 __all__ = ["ANN"]
@@ -226,6 +229,37 @@ class ANN:
         from eventsnn.conversion.folding import fold
 
         return ANN(fold(self.layers, [self.input_shape, *self.shapes]), self.input_shape)
+
+    def save(self, path: Path | str, *, dtype: DTypeLike | None = None) -> None:
+        """Write the network to one file: an npz with a JSON header and SHA-256 sums, whole or not at all, no pickle.
+
+        Parameters
+        ----------
+        path : path
+            The folder must exist. The same network gives the same bytes.
+        dtype : float16, float32, float64, or None for the types the arrays have
+            float16 is for the weights, half the size at 11 bits (3 digits); biases and statistics then are float32, and
+            `load` gives float32.
+
+        Raises
+        ------
+        ValidationError
+            Another dtype, or a weight beyond the largest float16, 65504.
+        CheckpointError
+            The file cannot be written; what was there before is untouched.
+        """
+        write_model(path, "ANN", state_of_layers(self.layers, self.input_shape, dtype))
+
+    @classmethod
+    def load(cls, path: Path | str) -> ANN:
+        """The network that `save` wrote.
+
+        Raises
+        ------
+        DataError
+            The file is missing, a pickle, truncated, damaged, or holds something else.
+        """
+        return cls(*layers_of_state(str(path), read_model(path, "ANN")))
 
     def __repr__(self) -> str:
         return f"ANN({self.input_shape}: {', '.join(map(repr, self.layers))})"

@@ -3,14 +3,14 @@
 A kernel takes the events of one layer, by (sample, step), through a connection and the neurons behind it to the events
 of the next. All steps of a sample run in a row, so that only the potentials of one layer have to stay in the cache.
 
-Arrays that the kernels share, for neurons that are repeated over `n_rows` rows of `width` neurons (the rows of an image,
-or one row of all):
+Arrays that the kernels share, of neurons in `n_rows` rows of `width` with the same parameters in every row (the rows of
+an image, or one row of all):
 
 v : (n_samples, n_rows, width), carried over from one call to the next
 beta, bias, threshold : (width,), the same for every row
 fired : flags of all neurons, viewed as 64-bit words in `words`, with zeros behind the last
-plane, plane_words, plane_flags, plane_flag_words : what a pool makes of the flags: how many inputs of each window fired,
-    and whether any did, likewise
+plane, plane_flags, plane_flag_words : what a pool makes of the flags: how many inputs of each window fired, whether any
+    did, and the same as words
 pool : (12,) int64, geometry of an average pool before the next connection (`kernels.convolution.HEIGHT` ...), or empty
 out_starts, out_neurons : events handed on; a window that k inputs of a pool fired into is listed k times, so what it
     stands for is a factor for the whole layer, and no event needs one of its own
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.convolution import (
     CHANNELS,
     HEIGHT,
@@ -37,19 +38,16 @@ from eventsnn.kernels.convolution import (
     add_weighted_rows,
     convolve_step,
 )
-from eventsnn.kernels.grid_step import NONE, SUBTRACT, list_flags
+from eventsnn.kernels.grid_step import NONE, SUBTRACT
 from eventsnn.kernels.jit import kernel
-
-#: an event of a pool is written so often at once; see `list_windows`
-AT_ONCE = 4
 
 
 @kernel(inline=True)
 def list_windows(words, plane, neurons, n_listed):
-    """Append every window that is flagged, as often as `plane` says; writes up to `AT_ONCE` places too far."""
+    """Append every window that is flagged, as often as `plane` says."""
     first = n_listed
     n_listed = list_flags(words, neurons, n_listed)
-    extra = 0
+    extra = np.int64(0)
     for e in range(first, n_listed):
         extra += np.int64(plane[neurons[e]]) - 1
     # from the end, so that nothing is overwritten before it is read
@@ -104,7 +102,7 @@ def hand_on(
     return list_windows(plane_flag_words, plane, out_neurons, n_out)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@kernel(fastmath={"contract"})
 def fire(v, x, scale, bias, beta, threshold, reset, fired):
     """One step of all neurons: u = beta v + scale x + bias; x : (n_rows, width)."""
     zero = v.dtype.type(0.0)
@@ -132,36 +130,46 @@ def fire(v, x, scale, bias, beta, threshold, reset, fired):
 
 
 @kernel(fastmath={"contract"})
+def fire_again(v, drive, beta, threshold, reset, fired):
+    """One step of neurons whose inputs are the same in all of them; v, drive : (n_rows, width).
+
+    A function of its own: inside the loop over steps LLVM does not vectorise it, and it takes six times as long.
+    """
+    zero = v.dtype.type(0.0)
+    width = beta.size
+    for r in range(v.shape[0]):
+        row, given, flags = v[r], drive[r], fired[r * width : (r + 1) * width]
+        if reset == SUBTRACT:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                fires = u > threshold[k]
+                lower = u - threshold[k]
+                row[k] = lower if fires else u
+                flags[k] = fires
+        elif reset == NONE:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                row[k] = u
+                flags[k] = u > threshold[k]
+        else:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                fires = u > threshold[k]
+                row[k] = zero if fires else u
+                flags[k] = fires
+
+
+@kernel(fastmath={"contract"})
 def fire_constant(
     drive, v, beta, threshold, reset, n_steps, fired, words, pool, plane, plane_flags, plane_flag_words,
     out_starts, out_neurons, n_spikes, counts,
 ):  # fmt: skip
     """Neurons with the same input in every step, drive (n_samples, n_rows, width), their bias in it."""
-    zero = v.dtype.type(0.0)
-    width, n_out = beta.size, 0
+    n_out = 0
     out_starts[0] = 0
     for s in range(v.shape[0]):
         for t in range(n_steps):
-            for r in range(v.shape[1]):
-                row, given, flags = v[s, r], drive[s, r], fired[r * width : (r + 1) * width]
-                if reset == SUBTRACT:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        fires = u > threshold[k]
-                        lower = u - threshold[k]
-                        row[k] = lower if fires else u
-                        flags[k] = fires
-                elif reset == NONE:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        row[k] = u
-                        flags[k] = u > threshold[k]
-                else:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        fires = u > threshold[k]
-                        row[k] = zero if fires else u
-                        flags[k] = fires
+            fire_again(v[s], drive[s], beta, threshold, reset, fired)
             n_out = hand_on(
                 fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
             )
@@ -175,10 +183,9 @@ def fire_convolution(
 ):  # fmt: skip
     """Neurons behind a convolution, see `convolve_step`; x : (out_height * out_width, out_channels), work.
 
-    n_rows_added : (n_samples,), the weight rows that were added, added to
+    n_rows_added : (n_samples,), the weight rows that were added, added to. The list goes on at out_starts[0].
     """
-    n_out = 0
-    out_starts[0] = 0
+    n_out = out_starts[0]
     flat = x.reshape(v.shape[1], v.shape[2])
     for s in range(v.shape[0]):
         for t in range(n_steps):
@@ -227,9 +234,8 @@ def fire_inputs(
     x, scale, bias, v, beta, threshold, reset, fired, words, pool, plane, plane_flags, plane_flag_words,
     out_starts, out_neurons, n_spikes, counts,
 ):  # fmt: skip
-    """Neurons with inputs x (n_samples, n_steps, n_rows, width)."""
-    n_out, n_steps = 0, x.shape[1]
-    out_starts[0] = 0
+    """Neurons with inputs x (n_samples, n_steps, n_rows, width); the list goes on at out_starts[0]."""
+    n_out, n_steps = out_starts[0], x.shape[1]
     for s in range(x.shape[0]):
         for t in range(n_steps):
             fire(v[s], x[s, t], scale, bias, beta, threshold, reset, fired)
@@ -254,9 +260,9 @@ def integrate(x, scale, bias, v, beta, outputs):
 
 @kernel
 def fill_windows(starts, neurons, values, n_steps, s, first_step, geometry, patches):
-    """Rows of windows for a matrix product: patches (n, out_height * out_width, kernel_height * kernel_width * channels).
+    """Windows as rows for a matrix product, of steps first_step : first_step + n of sample s, one group only.
 
-    Of steps first_step : first_step + n of sample s, one group only; zero on entry.
+    patches : (n, out_height * out_width, kernel_height * kernel_width * channels), zeros on entry
     """
     channels, width, kernel_width = geometry[CHANNELS], geometry[WIDTH], geometry[KERNEL_WIDTH]
     one = patches.dtype.type(1.0)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import shutil
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import CheckpointError, ValidationError
 from eventsnn.training.files import reason, sync_folder, write_synced
+from eventsnn.training.state_content import checksum, decode_value, encode_value
 
 __all__ = ["FORMAT_VERSION", "clean_up", "list_savepoints", "read_savepoint", "write_savepoint"]
 
@@ -38,11 +38,6 @@ ARRAYS_FILE = "arrays.npz"
 STATE_FILE = "state.json"
 _TEMPORARY_PREFIX = ".savepoint-new-"
 _OLD_PREFIX = ".savepoint-old-"
-
-# Beyond 2**53 other JSON readers round integers, and Python refuses to parse more than 4300 decimal digits:
-# larger ones (the state of PCG64 has 128 bits) are written in hexadecimal, which has no limit.
-_LARGEST_PLAIN_INT = 2**53
-_NON_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def write_savepoint(folder: Path | str, state: dict[str, Any]) -> None:
@@ -109,7 +104,7 @@ def read_savepoint(folder: Path | str) -> dict[str, Any]:
     document = _read_document(folder, source)
     arrays = _read_arrays(folder, source, document["arrays_sha256"])
     try:
-        state = _decode(document["state"], arrays)
+        state = decode_value(document["state"], arrays)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(folder, STATE_FILE, f"its structure cannot be understood ({error!r})") from error
     if not isinstance(state, dict):
@@ -219,7 +214,7 @@ def _read_document(folder: Path, source: Path) -> dict[str, Any]:
         raise _damaged(folder, STATE_FILE, f"unknown format version {version!r}")
     own_sum = document.pop("sha256", None)
     try:
-        intact = own_sum == _checksum(document) and {"state", "arrays_sha256"} <= document.keys()
+        intact = own_sum == checksum(document) and {"state", "arrays_sha256"} <= document.keys()
     except ValueError:  # a number that became infinite
         intact = False
     if not intact:
@@ -227,10 +222,10 @@ def _read_document(folder: Path, source: Path) -> dict[str, Any]:
     return document
 
 
-def _read_arrays(folder: Path, source: Path, checksum: str) -> dict[str, NDArray[Any]]:
+def _read_arrays(folder: Path, source: Path, sha256: str) -> dict[str, NDArray[Any]]:
     """The verified content of arrays.npz."""
     data = _read_bytes(folder, source, ARRAYS_FILE)
-    if hashlib.sha256(data).hexdigest() != checksum:
+    if hashlib.sha256(data).hexdigest() != sha256:
         raise _damaged(folder, ARRAYS_FILE, f"its checksum does not match ({len(data)} bytes)")
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as archive:
@@ -247,7 +242,7 @@ def _encode(state: dict[str, Any]) -> tuple[bytes, bytes]:
     if not isinstance(state, dict):
         raise ValidationError(f"write_savepoint: the state must be a dict, got {type(state).__name__}")
     arrays: dict[str, NDArray[Any]] = {}
-    tree = _encode_value(state, "state", arrays)
+    tree = encode_value("write_savepoint", state, "state", arrays)
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     document = {
@@ -256,57 +251,5 @@ def _encode(state: dict[str, Any]) -> tuple[bytes, bytes]:
         "arrays_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
         "state": tree,
     }
-    document["sha256"] = _checksum(document)
+    document["sha256"] = checksum(document)
     return buffer.getvalue(), (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("ascii")
-
-
-def _checksum(document: dict[str, Any]) -> str:
-    """SHA-256 of a JSON document, independent of white space (numbers print and parse back to the same bits)."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def _encode_value(value: Any, place: str, arrays: dict[str, NDArray[Any]]) -> Any:
-    """JSON for one value; a dict with one key ``__array__``, ``__int__``, ``__float__`` or ``__dict__`` is a tag."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value) if abs(value) <= _LARGEST_PLAIN_INT else {"__int__": hex(value)}
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else {"__float__": repr(float(value))}
-    if type(value) is np.ndarray and not value.dtype.hasobject:
-        name = f"{len(arrays)}_" + re.sub(r"[^A-Za-z0-9_.-]", "_", place)
-        arrays[name] = value
-        return {"__array__": name}
-    if isinstance(value, list):
-        return [_encode_value(item, f"{place}.{k}", arrays) for k, item in enumerate(value)]
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise ValidationError(f"write_savepoint: {place} has the key {key!r}; keys must be str")
-        tree = {key: _encode_value(item, f"{place}.{key}", arrays) for key, item in value.items()}
-        return {"__dict__": tree} if any(key.startswith("__") for key in value) else tree
-    raise ValidationError(
-        f"write_savepoint: {place} is a {type(value).__name__}; only arrays (not of objects), int, float, str, bool, "
-        "None, list and dict can be stored"
-    )
-
-
-def _decode(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
-    if isinstance(value, list):
-        return [_decode(item, arrays) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if len(value) == 1:
-        tag, content = next(iter(value.items()))
-        if tag == "__array__":
-            return arrays[content]
-        if tag == "__int__":
-            return int(content, 16)
-        if tag == "__float__":
-            return _NON_FINITE[content]
-        if tag == "__dict__":
-            value = content
-    return {key: _decode(item, arrays) for key, item in value.items()}

@@ -12,6 +12,7 @@ from eventsnn.conversion import (
     MaxPool,
     ReLU,
 )
+from eventsnn.errors import ValidationError
 from tests.reference import ann_numpy
 
 
@@ -126,3 +127,94 @@ def test_dtype_follows_the_weights():
 def test_accuracy_counts_the_largest_output():
     ann = ANN([Linear(np.eye(3))], (3,))
     assert ann.accuracy([[1.0, 0, 0], [0, 1, 0], [0, 2, 1], [3, 0, 3]], [0, 1, 2, 0]) == 0.75
+
+
+# -- bad input ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: Linear(np.ones(3)), r"Linear.weight: must have shape \(n_in, n_out\), none of them 0, got \(3,\)"),
+        (lambda: Linear(np.ones((0, 3))), "Linear.weight: must have shape"),
+        (lambda: Linear([[1.0, np.nan]]), r"Linear.weight: must be finite, got nan at \[0, 1\]"),
+        (lambda: Linear([["a"]]), "Linear.weight: must hold real numbers"),
+        (lambda: Linear(np.eye(2), [np.inf, 0]), r"Linear.bias: must be finite, got inf at \[0\]"),
+        (lambda: Linear(np.eye(2), [1.0]), r"Linear.bias: must have one value per output, shape \(2,\), got \(1,\)"),
+        (lambda: Convolution(np.ones((3, 3, 4))), r"Convolution.weight: must have shape \(kernel_height"),
+        (lambda: Convolution(np.full((1, 1, 1, 1), np.nan)), r"must be finite, got nan at \[0, 0, 0, 0\]"),
+        (lambda: Convolution(np.ones((3, 3, 4, 4)), groups=3), "divides the 4 output channels, got 3"),
+        (lambda: Convolution(np.ones((3, 3, 4, 4)), stride=0), "Convolution.stride: must be an integer >= 1 or two"),
+        (lambda: Convolution(np.ones((3, 3, 4, 4)), padding=(1, -1)), "Convolution.padding: must be an integer >= 0"),
+        (lambda: BatchNorm([1], [1], [1, 2], [1]), "BatchNorm.mean: must have as many values as scale, 1, got 2"),
+        (lambda: BatchNorm([1, 1], [0, 0], [0, 0], [1, -1]), r"BatchNorm.variance: .* got -1 at \[1\]"),
+        (lambda: BatchNorm([1], [0], [0], [0], epsilon=0), "must be >= 0, and > 0 together with epsilon"),
+        (lambda: BatchNorm([1], [0], [0], [1], epsilon=-1), "BatchNorm.epsilon: must be a finite number and >= 0"),
+        (lambda: AvgPool(0), "AvgPool.size: must be an integer >= 1"),
+        (lambda: MaxPool((2, 2, 2)), "MaxPool.size: must be an integer >= 1 or two of them"),
+        (lambda: MaxPool(2, stride=1.5), "MaxPool.stride"),
+        (lambda: MaxPool(2, padding=2), r"MaxPool.padding: must be smaller than the window \(2, 2\)"),
+        (lambda: Dropout(1.0), "Dropout.rate: must be below 1"),
+    ],
+)
+def test_layers_refuse_bad_parameters(layer, message):
+    with pytest.raises(ValidationError, match=message):
+        layer()
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "message"),
+    [
+        ([], (3,), "must hold at least one layer"),
+        ([Linear(np.eye(3)), "relu"], (3,), r"ANN.layers\[1\]: must be a layer .* got 'relu'"),
+        ([Linear(np.eye(3))], (3, 3), "ANN.input_shape: must be"),
+        ([Linear(np.eye(3))], 3, "ANN.input_shape: must be"),
+        (
+            [Linear(np.eye(3)), ReLU(), Linear(np.eye(4))],
+            (3,),
+            r"ANN.layers\[2\] Linear: its weights take 4 inputs.* but get \(3,\), from layer 1 \(ReLU\(\)\)",
+        ),
+        ([Linear(np.eye(4))], (3,), "from the input_shape; the shapes of the layers must chain"),
+        ([Linear(np.eye(12))], (2, 2, 3), r"put Flatten\(\) before it"),
+        ([Convolution(np.ones((1, 1, 4, 1)))], (2, 2, 3), r"ANN.layers\[0\] Convolution: its weights take 4 channels"),
+        ([Convolution(np.ones((3, 1, 3, 1)))], (2, 2, 3), "a window of 3 x 1 does not fit into a plane of 2 x 2"),
+        ([MaxPool(2)], (4,), r"MaxPool: needs an input of shape \(height, width, channels\), gets \(4,\)"),
+        ([norm(4, rng())], (2, 2, 3), "BatchNorm: has 4 channels, but gets 3"),
+    ],
+)
+def test_layers_must_chain(layers, shape, message):
+    with pytest.raises(ValidationError, match=message):
+        ANN(layers, shape)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (np.ones((2, 5)), r"ANN.x: must have shape \(n, 4, 4, 3\) or \(n, 48\), got \(2, 5\)"),
+        (np.ones((2, 3, 4, 4)), r"channel-last here: x.transpose\(0, 2, 3, 1\)"),
+        (np.ones((4, 4, 3)), "ANN.x: must have shape"),
+        (np.ones((2, 48), np.uint8), "has dtype uint8; scale pixels"),
+        (np.ones((2, 48), complex), "must hold real numbers"),
+        (np.full((2, 4, 4, 3), np.nan), r"ANN.x: must be finite, got nan at \[0, 0, 0, 0\]"),
+    ],
+)
+def test_outputs_refuse_bad_samples(x, message):
+    with pytest.raises(ValidationError, match=message):
+        ANN([Flatten()], (4, 4, 3)).outputs(x)
+
+
+def test_other_arguments_are_checked():
+    ann = ANN([Linear(np.eye(2))], (2,))
+    with pytest.raises(ValidationError, match="ANN.batch_size: must be an integer >= 1, got 0"):
+        ann.outputs([[1.0, 2.0]], batch_size=0)
+    with pytest.raises(ValidationError, match="needs one label per sample and at least one sample, got 2 labels and 1"):
+        ann.accuracy([[1.0, 2.0]], [0, 1])
+    with pytest.raises(ValidationError, match="must lie in 0 .. 1"):
+        ann.accuracy([[1.0, 2.0]], [2])
+    with pytest.raises(ValidationError, match="takes float32 or float64, got float16"):
+        ann.astype(np.float16)
+
+
+def test_gray_images_need_no_channel_axis():
+    ann = ANN([Flatten()], (2, 2, 1))
+    assert ann.outputs(np.ones((5, 2, 2))).shape == (5, 4)

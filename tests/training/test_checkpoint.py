@@ -225,7 +225,7 @@ def test_read_savepoint_never_unpickles(run, monkeypatch):
         "arrays_sha256": hashlib.sha256((folder / "arrays.npz").read_bytes()).hexdigest(),
         "state": {"x": {"__array__": "x"}},
     }
-    document["sha256"] = checkpoint._checksum(document)
+    document["sha256"] = checkpoint.checksum(document)
     (folder / "state.json").write_text(json.dumps(document))
     refused(run, "arrays.npz", "allow_pickle")
 

@@ -1,0 +1,353 @@
+"""A chunk of samples on its way through the layers of a chain; see `chain_inference.run_chain`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from eventsnn.kernels.bits import FLAGS_AT_ONCE
+from eventsnn.kernels.convolution import convolve_events
+from eventsnn.kernels.grid_projection import constant_dense
+from eventsnn.kernels.layer_steps import (
+    add_rows_of_events,
+    fill_windows,
+    fire_constant,
+    fire_convolution,
+    fire_inputs,
+    integrate,
+)
+from eventsnn.kernels.pooling import average_events, gate_events
+from eventsnn.simulation.chain_plan import ChainPlan, LayerPlan
+from eventsnn.simulation.grid_inputs import GridEvents, GridInput
+
+__all__ = ["DENSE_ABOVE", "Chunk", "ChunkOutcome", "Scratch", "Stop"]
+
+Floats = NDArray[np.floating]
+Ints = NDArray[np.int64]
+Stop = Callable[[Floats], NDArray[np.bool_]]
+
+#: of weights that are added for all steps before the next, in bytes: half of a second-level cache
+_WEIGHT_BYTES = 2**18
+#: of windows that are multiplied at once
+_PATCH_BYTES = 2**21
+#: share of the inputs that spike above which a matrix product of all is cheaper; measured, see bench_conversion.py
+DENSE_ABOVE = 0.4
+
+
+@dataclass
+class ChunkOutcome:
+    """See `chain_inference.ChainRun`."""
+
+    outputs: Floats
+    n_steps_used: Ints
+    n_spikes: Ints
+    n_synaptic_events: Ints
+    counts: dict[str, NDArray[np.int32]]
+    potentials: dict[str, Floats]
+
+
+class Scratch:
+    """Work arrays of a thread by name: fresh ones of megabytes cost more than what is done with them."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, NDArray[Any]] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """An array of this shape, of any contents."""
+        size = int(np.prod(shape))
+        known = self._arrays.get(name)
+        if known is None or known.size < size or known.dtype != dtype:
+            known = self._arrays[name] = np.empty(size, dtype)
+        return known[:size].reshape(shape)
+
+    def flags(self, name: str, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+        """A byte for each of n, zero, and the same as words."""
+        words: NDArray[np.uint64] = self.take(name, (-(-n // FLAGS_AT_ONCE) * (FLAGS_AT_ONCE // 8),), np.uint64)
+        words[:] = 0
+        return words.view(np.uint8)[:n], words
+
+
+class _Gate:
+    """Maximum pooling of the samples of a chunk, with what it remembers of them."""
+
+    def __init__(self, layer: LayerPlan, n_samples: int) -> None:
+        self.rule, self.n_windows = layer.gate_rule, layer.n_pooled
+        self.indptr, self.windows = layer.pool_table
+        self.counts = np.zeros((n_samples, layer.n_pre), np.int64)
+        self.winners = np.full((n_samples, self.n_windows), -1)
+
+    def keep(self, chosen: NDArray[np.bool_]) -> None:
+        """Go on with some of the samples."""
+        self.counts, self.winners = self.counts[chosen], self.winners[chosen]
+
+    def events(self, events: GridEvents, n_steps: int, scratch: Scratch) -> GridEvents:
+        """What passes."""
+        per_input = int(np.diff(self.indptr).max(initial=0))
+        n = int(events.starts[-1] - events.starts[0]) * per_input
+        starts = scratch.take("gate starts", (events.starts.size,), np.int64)
+        neurons = scratch.take("gate neurons", (n + 1,), np.int64)
+        _, words = scratch.flags("gate flags", self.n_windows)
+        gate_events(
+            events.starts, events.neurons, n_steps, self.indptr, self.windows, self.rule, self.counts,
+            self.winners, words, starts, neurons, np.empty(0, np.int64),
+        )  # fmt: skip
+        return GridEvents(starts, neurons, events.values[:0])
+
+
+class Chunk:
+    """Samples low : high, taken through the layers for one window of steps after the other.
+
+    v, gates, drive : of the samples that still run; `running` has their places among all
+    """
+
+    def __init__(
+        self, plan: ChainPlan, source: GridInput, low: int, high: int, n_steps: int, keep: frozenset[str],
+        scratch: Scratch,
+    ) -> None:  # fmt: skip
+        self.plan, self.n_steps, self.scratch, n = plan, n_steps, scratch, high - low
+        self.running = np.arange(n)
+        self.v = [np.tile(layer.units.v_init, (n, 1)) for layer in plan.layers]
+        self.gates = [_Gate(layer, n) if layer.gate is not None else None for layer in plan.layers]
+        spiking = plan.layers[:-1]
+        self.found = ChunkOutcome(
+            np.full((n, n_steps, plan.layers[-1].n_post), np.nan, plan.dtype),
+            np.zeros(n, np.int64),
+            np.zeros((n, len(spiking)), np.int64),
+            np.zeros((n, len(plan.layers)), np.int64),
+            {layer.name: np.zeros((n, layer.n_post), np.int32) for layer in spiking if "counts" in keep},
+            {layer.name: np.zeros((n, layer.n_post), plan.dtype) for layer in spiking if "potentials" in keep},
+        )
+        self.events = source.block(low, high)
+        self.drive = self._constant_drive(n) if self.events.is_constant else None
+
+    def run(self, stop: Stop | None, window: int) -> ChunkOutcome:
+        """All windows, until every sample has stopped."""
+        first = 0
+        while self.running.size and first < self.n_steps:
+            last = min(first + window, self.n_steps)
+            self._run_window(first, last)
+            done = np.full(self.running.size, last == self.n_steps)
+            if stop is not None and last < self.n_steps:
+                done = np.asarray(stop(self.found.outputs[self.running, :last]), dtype=np.bool_)
+            self._let_go(done, last)
+            first = last
+        return self.found
+
+    def _let_go(self, done: NDArray[np.bool_], n_steps: int) -> None:
+        """Write down what is known of the samples that are done, and go on with the others."""
+        if not done.any():
+            return
+        places, others = self.running[done], ~done
+        self.found.n_steps_used[places] = n_steps
+        for v, layer in zip(self.v, self.plan.layers, strict=True):
+            if layer.name in self.found.potentials:
+                self.found.potentials[layer.name][places] = v[done]
+        self.running = self.running[others]
+        self.v = [v[others] for v in self.v]
+        self.drive = None if self.drive is None else self.drive[others]
+        for gate in self.gates:
+            if gate is not None:
+                gate.keep(others)
+
+    def _run_window(self, first: int, last: int) -> None:
+        n_steps, layers = last - first, self.plan.layers
+        events = None if self.drive is not None else self._input_events(first, last)
+        for k, layer in enumerate(layers):
+            gate = self.gates[k]
+            if gate is not None and events is not None:
+                events = gate.events(events, n_steps, self.scratch)
+            if layer.is_readout:
+                self._read_out(k, layer, events, first, last)
+            else:
+                events = self._fire(k, layer, events, n_steps)
+
+    # -- what drives the first layer -------------------------------------------------------------------------------
+
+    def _constant_drive(self, n: int) -> Floats:
+        """The product of constant inputs and weights, plus the bias, (n, n_post)."""
+        layer = self.plan.layers[0]
+        events = layer.pooled_currents(self.events, n, self.plan.dtype)
+        columns = layer.weight.shape[1]
+        if layer.is_convolution:
+            x = np.zeros((n, 1, layer.n_post), self.plan.dtype)
+            self._convolve(layer, events, x)
+            drive = x[:, 0]
+        else:
+            drive = np.zeros((n, columns), self.plan.dtype)
+            constant_dense(events.starts, events.neurons, events.values, layer.weight, 0, columns, 0, drive)
+            drive = drive[:, : layer.n_post]
+        units = layer.units
+        found = drive.reshape(n, units.n_rows, units.width) + units.bias
+        return found.reshape(n, layer.n_post)
+
+    def _input_events(self, first: int, last: int) -> GridEvents:
+        """Inputs of the samples that still run in steps first : last."""
+        given, layer = self.events, self.plan.layers[0]
+        rows = (self.running[:, None] * self.n_steps + np.arange(first, last)).ravel()
+        begins, sizes = given.starts[rows], given.starts[rows + 1] - given.starts[rows]
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        chosen = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
+        events = GridEvents(starts, given.neurons[chosen], given.values[chosen] if given.values.size else given.values)
+        if not layer.average.size:
+            return events
+        indptr, windows = layer.pool_table
+        n = int(starts[-1]) * int(np.diff(indptr).max(initial=0)) + 1
+        n_windows = layer.n_pooled
+        found = GridEvents(np.empty(rows.size + 1, np.int64), np.empty(n, np.int64), np.empty(n, self.plan.dtype))
+        average_events(
+            events.starts, events.neurons, events.values, indptr, windows, self.plan.dtype.type(1.0),
+            np.zeros(n_windows, self.plan.dtype), np.zeros(-(-n_windows // 8), np.uint64), found.starts, found.neurons,
+            found.values,
+        )  # fmt: skip
+        return found
+
+    # -- a layer ---------------------------------------------------------------------------------------------------
+
+    def _fire(self, k: int, layer: LayerPlan, events: GridEvents | None, n_steps: int) -> GridEvents:
+        """Its spikes, as events of what comes before the next layer's connection."""
+        units, following, scratch, n = layer.units, self.plan.layers[k + 1], self.scratch, self.running.size
+        real = self.plan.dtype.type
+        v = self.v[k].reshape(n, units.n_rows, units.width)
+        spikes = np.zeros(n, np.int64)
+        counted = layer.name in self.found.counts
+        counts = np.zeros((n if counted else 0, layer.n_post), np.int32)
+        out_starts = scratch.take(f"starts {k % 2}", (n * n_steps + 1,), np.int64)
+        out_neurons = scratch.take(
+            f"neurons {k % 2}", (n * n_steps * layer.n_post * following.windows_per_input + 8,), np.int64
+        )
+        fired, words = scratch.flags("fired", layer.n_post)
+        plane = scratch.take("plane", (following.n_pooled,), np.uint8)
+        plane_flags, plane_words = scratch.flags("plane flags", following.n_pooled)
+        after = (fired, words, following.average, plane, plane_flags, plane_words, out_starts, out_neurons)
+        common = (v, units.beta, units.threshold, units.reset)
+        out_starts[0] = 0
+        if events is None:
+            assert self.drive is not None
+            drive = self.drive.reshape(n, units.n_rows, units.width)
+            fire_constant(drive, *common, n_steps, *after, spikes, counts)
+        elif layer.is_convolution:
+            self._fire_convolution(k, layer, events, n_steps, common, after, spikes, counts)
+        else:
+            x = self._dense_inputs(k, layer, events, n, n_steps)
+            x = x.reshape(n, n_steps, units.n_rows, units.width)
+            fire_inputs(x, real(layer.scale), units.bias, *common, *after, spikes, counts)
+        self.found.n_spikes[self.running, k] += spikes
+        if counted:
+            self.found.counts[layer.name][self.running] += counts
+        return GridEvents(out_starts, out_neurons, np.empty(0, real))
+
+    def _fire_convolution(
+        self, k: int, layer: LayerPlan, events: GridEvents, n_steps: int, common: Any, after: Any, spikes: Ints,
+        counts: NDArray[np.int32],
+    ) -> None:  # fmt: skip
+        """The neurons behind a convolution, one sample after the other, in the way that suits its spikes."""
+        units, real = layer.units, self.plan.dtype.type
+        v, *rule = common
+        *flags, out_starts, out_neurons = after
+        added = np.zeros(1, np.int64)
+        n_channels = layer.weight.shape[1]
+        x = self.scratch.take("plane sum", (layer.n_post // n_channels, n_channels), self.plan.dtype)
+        for s, busy in enumerate(self._is_busy(layer, events, n_steps)):
+            one = slice(s, s + 1)
+            own = (spikes[one], counts[one] if counts.size else counts)
+            rows = slice(s * n_steps, (s + 1) * n_steps + 1)
+            if not busy:
+                added[:] = 0
+                fire_convolution(
+                    events.starts[rows], events.neurons, events.values, layer.weight, layer.geometry,
+                    *self._window_work(layer), x, real(layer.scale), units.bias, v[one], *rule, n_steps, *flags,
+                    out_starts[rows], out_neurons, *own, added,
+                )  # fmt: skip
+                self.found.n_synaptic_events[self.running[s], k] += added[0] * layer.fan_out
+                continue
+            for first, product in self._products(layer, events, s, n_steps, k):
+                begin = s * n_steps + first
+                fire_inputs(
+                    product.reshape(1, -1, units.n_rows, units.width), real(layer.scale), units.bias, v[one], *rule,
+                    *flags, out_starts[begin:], out_neurons, *own,
+                )  # fmt: skip
+
+    def _products(self, layer: LayerPlan, events: GridEvents, s: int, n_steps: int, k: int) -> Any:
+        """First step and products (n, n_windows, n_channels) of some steps of a sample after the other."""
+        n_windows, n_taps = layer.n_post // layer.weight.shape[1], layer.weight.shape[0]
+        together = max(1, _PATCH_BYTES // (n_windows * n_taps * self.plan.dtype.itemsize))
+        for first in range(0, n_steps, together):
+            n = min(together, n_steps - first)
+            patches = self.scratch.take("patches", (n, n_windows, n_taps), self.plan.dtype)
+            patches[:] = 0
+            fill_windows(events.starts, events.neurons, events.values, n_steps, s, first, layer.geometry, patches)
+            n_added = np.count_nonzero(patches) if events.values.size else int(patches.sum(dtype=np.float64))
+            self.found.n_synaptic_events[self.running[s], k] += n_added * layer.fan_out
+            yield first, patches.reshape(-1, n_taps) @ layer.weight
+
+    def _read_out(self, k: int, layer: LayerPlan, events: GridEvents | None, first: int, last: int) -> None:
+        n, n_steps, units = self.running.size, last - first, layer.units
+        scale = self.plan.dtype.type(layer.scale if events is not None else 1.0)
+        outputs = np.empty((n, n_steps, layer.n_post), self.plan.dtype)
+        if events is None:
+            assert self.drive is not None
+            x, bias = np.broadcast_to(self.drive[:, None], outputs.shape), np.zeros(layer.n_post, self.plan.dtype)
+            x = np.ascontiguousarray(x)
+        else:
+            x, bias = self._dense_inputs(k, layer, events, n, n_steps), np.tile(units.bias, units.n_rows)
+        integrate(x, scale, bias, self.v[k], np.tile(units.beta, units.n_rows), outputs)
+        self.found.outputs[self.running, first:last] = outputs
+
+    def _dense_inputs(self, k: int, layer: LayerPlan, events: GridEvents, n: int, n_steps: int) -> Floats:
+        """What arrives at every neuron in every step, (n, n_steps, n_post or more)."""
+        columns = layer.n_post if layer.is_convolution else layer.weight.shape[1]
+        x: Floats = self.scratch.take("inputs", (n, n_steps, columns), self.plan.dtype)
+        x[:] = 0
+        if layer.is_convolution:
+            self.found.n_synaptic_events[self.running, k] += self._convolve(layer, events, x)
+            return x
+        sizes = np.diff(events.starts[::n_steps])
+        self.found.n_synaptic_events[self.running, k] += sizes * layer.fan_out
+        busy = self._is_busy(layer, events, n_steps)
+        for s in np.flatnonzero(busy):
+            flags = self._flags_of(layer, events, int(s), n_steps)
+            np.matmul(flags, layer.weight, out=x[s])
+        together = max(16, _WEIGHT_BYTES // layer.weight[0].nbytes)
+        reached = self.scratch.take("reached", (n * n_steps,), np.int64)
+        rest = [(0, n)] if not busy.any() else [(s, s + 1) for s in np.flatnonzero(~busy)]
+        for low, high in rest:
+            add_rows_of_events(
+                events.starts[low * n_steps : high * n_steps + 1], events.neurons, events.values, layer.weight,
+                together, reached[low * n_steps : high * n_steps], x[low:high].reshape(-1, columns),
+            )  # fmt: skip
+        return x
+
+    def _flags_of(self, layer: LayerPlan, events: GridEvents, s: int, n_steps: int) -> Floats:
+        """What a sample sends in every step, (n_steps, n_pre)."""
+        starts = events.starts[s * n_steps : (s + 1) * n_steps + 1]
+        steps = np.repeat(np.arange(n_steps), np.diff(starts))
+        places = steps * layer.n_pooled + events.neurons[starts[0] : starts[-1]]
+        values = events.values[starts[0] : starts[-1]] if events.values.size else None
+        flags = np.bincount(places, values, minlength=n_steps * layer.n_pooled)
+        return flags.astype(self.plan.dtype).reshape(n_steps, layer.n_pooled)
+
+    def _is_busy(self, layer: LayerPlan, events: GridEvents, n_steps: int) -> NDArray[np.bool_]:
+        """By sample, whether so many inputs spike that multiplying all by the weights is cheaper."""
+        sizes = np.diff(events.starts[::n_steps])
+        limit = np.inf if layer.is_convolution and layer.geometry[-1] != 1 else DENSE_ABOVE
+        busy: NDArray[np.bool_] = sizes > limit * n_steps * layer.n_pooled
+        return busy
+
+    def _convolve(self, layer: LayerPlan, events: GridEvents, x: Floats) -> Ints:
+        """Add a convolution to x (n, n_steps, n_post); returns the additions, (n,)."""
+        added = np.zeros(len(x), np.int64)
+        convolve_events(
+            events.starts, events.neurons, events.values, layer.weight, layer.geometry, 0, 0,
+            *self._window_work(layer), x, added,
+        )  # fmt: skip
+        return added * layer.fan_out
+
+    def _window_work(self, layer: LayerPlan) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+        """place, rows, factors of `kernels.convolution`."""
+        n = layer.largest_window
+        place = self.scratch.take("place", (layer.n_pixels + 1,), np.int64)
+        return place, self.scratch.take("rows", (n,), np.int64), self.scratch.take("factors", (n,), self.plan.dtype)
