@@ -22,8 +22,8 @@ class ExitResult:
     ----------
     classes : decision of each sample when it ended, int64, shape (n_samples,)
     steps : steps after which each sample was decided, int64, shape (n_samples,), 1 .. n_steps
-    synaptic_events : synapses that spikes were sent over, in all steps that were run, (n_samples,); None where it is not
-        known. Steps are run several at a time, so these may be more.
+    synaptic_events : synapses that spikes were sent over in all steps that were run, up to three more than `steps`,
+        shape (n_samples,); None where it is not known
     """
 
     classes: NDArray[np.int64]

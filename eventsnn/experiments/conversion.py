@@ -161,7 +161,7 @@ class _Session:
     ) -> None:  # fmt: skip
         self.name, self.ann, self.data, self.own, self.networks = name, ann, data, own, networks
         self.n_threads, self.progress = n_threads, progress
-        self.names = tuple(layer.name for layer in networks[0].network.layers[:-1])
+        self.names = tuple(layer.name for layer in networks[0].network.layers)
         self.batches: list[_Sums] = []
         # one half of the images says when to stop, the other what comes of it; drawn, as files may have an order
         self.says_when = np.zeros(len(data.images), bool)
@@ -191,7 +191,7 @@ class _Session:
             done = network.run(images, **self._options(k, start))
             found.seconds.append(time.perf_counter() - begin)
             found.n_right.append((done.outputs.argmax(axis=2) == labels[:, None]).sum(axis=0))
-            found.n_spikes.append(done.n_spikes[:, : len(self.names)].sum(axis=0))
+            found.n_spikes.append(done.n_spikes.sum(axis=0))
             found.n_events.append(done.n_synaptic_events.sum(axis=0))
             found.outputs.append(done.outputs[self.says_when[start:stop]])
             bar.advance(stop - start, f"scale {self.own.scales[k]:g}")
@@ -217,7 +217,7 @@ class _Session:
 
         accuracy = AccuracyOverTime(
             mean("n_right"), float(mean("ann_right")), self.own.scales, n, self.names, mean("n_spikes"),
-            mean("n_events"),
+            mean("n_events"), tuple(self._energy(float(events.sum())) for events in mean("n_events")),
         )  # fmt: skip
         best = int(accuracy.accuracy[:, -1].argmax())
         return ConversionOutcome(
@@ -225,7 +225,6 @@ class _Session:
             network=self.networks[best],
             best=best,
             accuracy=accuracy,
-            energy=tuple(self._energy(float(events.sum())) for events in mean("n_events")),
             seconds=tuple(float(own) for own in mean("seconds")),
             layers=self._layers(best) if is_whole else (),
             early_exit=self._early_exit(best) if is_whole and self.own.exit_share is not None else None,
@@ -266,6 +265,7 @@ class _Session:
         found = network.decide(images, rule=rule, **self._options(best, len(images)))
         seconds = time.perf_counter() - begin
         whole = network.predict(images, **self._options(best, len(images)))
+        assert found.synaptic_events is not None
         return ExitOutcome(
             share=self.own.exit_share,
             margin=rule.margin,
@@ -276,6 +276,7 @@ class _Session:
             full_accuracy=float((whole == labels).mean()),
             differs=float((found.classes != whole).mean()),
             seconds=seconds / len(images),
+            energy=self._energy(float(found.synaptic_events.mean())),
         )
 
 

@@ -69,7 +69,7 @@ class ExitOutcome:
     n_calibration, n_images : images that the margin comes from, and that it was tried on
     steps : steps that each image took
     accuracy, full_accuracy : with early exit and after all steps; differs : share of images whose decision differs
-    seconds : per image, with early exit
+    seconds, energy : of an image, with early exit
     """
 
     share: float
@@ -81,13 +81,15 @@ class ExitOutcome:
     full_accuracy: float
     differs: float
     seconds: float
+    energy: EnergyEstimate
 
     def __str__(self) -> str:
         return (
             f"early exit, margin {self.margin:.4g} from {self.n_calibration} images: {self.steps.mean():.2f} steps on "
             f"average (median {np.median(self.steps):g}, longest {self.steps.max()}), accuracy "
             f"{100 * self.accuracy:.2f} % for {100 * self.full_accuracy:.2f} % on {self.n_images} others, "
-            f"{100 * self.differs:.2f} % of decisions differ (at most {100 * self.share:g} % wanted)"
+            f"{100 * self.differs:.2f} % of decisions differ (at most {100 * self.share:g} % wanted); {self.energy}; "
+            f"{1 / self.seconds:,.0f} images/s"
         )
 
 
@@ -101,7 +103,7 @@ class ConversionOutcome:
     network : the converted network of the best scale
     best : number of the scale with the highest accuracy after the last step
     accuracy : of all scales, on the images that were finished
-    energy : of an image, per scale; seconds : per image and scale
+    seconds : per image and scale
     layers : of the best scale; empty where the test was interrupted
     early_exit : None where it was not asked for
     """
@@ -110,7 +112,6 @@ class ConversionOutcome:
     network: SpikingNetwork
     best: int
     accuracy: AccuracyOverTime
-    energy: tuple[EnergyEstimate, ...]
     seconds: tuple[float, ...]
     layers: tuple[LayerOutcome, ...]
     early_exit: ExitOutcome | None
@@ -189,7 +190,9 @@ def _costs(outcome: ConversionOutcome, k: int) -> str:
     own = outcome.accuracy
     spikes, events = own.n_spikes[k].sum(), own.n_synaptic_events[k].sum()
     speed = 1 / outcome.seconds[k] if outcome.seconds[k] > 0 else float("inf")
-    return f"{spikes:,.0f} spikes, {events:,.0f} synaptic operations, {outcome.energy[k]}; {speed:,.0f} images/s"
+    return (
+        f"{spikes:,.0f} spikes, {events:,.0f} synaptic operations, {outcome.accuracy.energy[k]}; {speed:,.0f} images/s"
+    )
 
 
 def _layer_table(outcome: ConversionOutcome) -> str:
@@ -231,7 +234,7 @@ def _metrics(outcome: ConversionOutcome, settings: dict[str, Any]) -> dict[str, 
     own = outcome.accuracy
     scales = []
     for k, scale in enumerate(own.scales):
-        energy = outcome.energy[k]
+        energy = outcome.accuracy.energy[k]
         scales.append({
             "scale": scale, "accuracy": own.accuracy[k].tolist(), "n_spikes": own.n_spikes[k].tolist(),
             "n_synaptic_events": float(own.n_synaptic_events[k].sum()), "seconds_per_image": outcome.seconds[k],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from eventsnn.training.optimizers import SGD, Adam
 def random_ann(seed=0, sizes=(6, 15, 12, 3)):
     rng = np.random.default_rng(seed)
     layers = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+    for n_in, n_out in itertools.pairwise(sizes):
         layers += [Linear(rng.normal(size=(n_in, n_out)), rng.normal(size=n_out) * 0.3), ReLU()]
     return ANN(layers[:-1], input_shape=(sizes[0],))
 
