@@ -140,13 +140,15 @@ def test_fine_tuning_regains_the_accuracy_at_few_steps_on_mnist():
     data = load_mnist(encode=Currents, n_train=5_000, n_valid=0, n_test=1_000)
     ann = load_ann("mnist_mlp")
     x, y, x_test, y_test = data.train.values, data.train.labels, data.test.values, data.test.labels
-    snn = convert(ann, x[:500], initial_charge=0.0, progress=False)  # without it few steps lose most
-    tuned = fine_tune(snn, x, y, n_steps=4, n_epochs=2, seed=0, progress=False).network
+    snn = convert(ann, x[:500], initial_charge=0.0, progress=False)  # without a charge few steps lose most
     whole = ann.accuracy(x_test, y_test)
-    before, after = (net.accuracy(x_test, y_test, 4, progress=False) for net in (snn, tuned))
-    assert whole - before > 0.03
-    # two epochs on a twelfth of the training set
-    assert whole - after < 0.02
+    # of all 10,000 test images: 75.6 % before and 97.2 % after 2 steps, 98.2 and 98.6 % after 4; the ANN has 98.9 %
+    for n_steps, lost_before, lost_after in ((2, 0.15, 0.03), (4, 0.005, 0.01)):
+        tuned = fine_tune(snn, x, y, n_steps=n_steps, n_epochs=2, seed=0, progress=False).network
+        before, after = (net.accuracy(x_test, y_test, n_steps, progress=False) for net in (snn, tuned))
+        assert whole - before > lost_before
+        assert whole - after < lost_after
+        assert after > before
 
 
 @pytest.mark.parametrize(
