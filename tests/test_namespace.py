@@ -11,6 +11,7 @@ import eventsnn
 PUBLIC = [
     "ANN",
     "IF",
+    "IFRun",
     "LI",
     "LIF",
     "SGD",
@@ -119,6 +120,7 @@ PUBLIC = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 
