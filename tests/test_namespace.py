@@ -11,7 +11,6 @@ import eventsnn
 PUBLIC = [
     "ANN",
     "IF",
-    "IFRun",
     "LI",
     "LIF",
     "SGD",
@@ -44,6 +43,7 @@ PUBLIC = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
