@@ -16,6 +16,7 @@ from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
 from eventsnn.conversion.import_arrays import load_ann
+from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
 
@@ -34,6 +35,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "ReLU",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "blocks_of",
