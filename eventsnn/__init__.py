@@ -51,10 +51,10 @@ from eventsnn.surrogates import (
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
-    from eventsnn.conversion.import_arrays import load_ann
     from eventsnn.conversion.import_onnx import ann_from_onnx
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
+    from eventsnn.conversion.models import load_ann
     from eventsnn.gradients import (
         Margins,
         SpikeCountSurrogate,
@@ -209,10 +209,10 @@ __all__ = [
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
-    "eventsnn.conversion.import_arrays": ("load_ann",),
     "eventsnn.conversion.import_onnx": ("ann_from_onnx",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
+    "eventsnn.conversion.models": ("load_ann",),
     "eventsnn.gradients": (
         "Margins",
         "SpikeCountSurrogate",

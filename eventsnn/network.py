@@ -65,7 +65,7 @@ class Layer:
         Every neuron must start below its threshold; delays that differ between the neurons are for those that fire
         once and rest without input.
         """
-        if not isinstance(self.connection, Dense) or not self.neuron.starts_below_threshold:
+        if not self.neuron.starts_below_threshold:
             return False
         if not self.has_delay_per_neuron:
             return not self.connection.has_delay or self.can_spike

@@ -164,7 +164,8 @@ class MaxPool2d:
 
     Over many steps the winner of "max_rate" is the neuron with the highest rate, so the gate passes the maximum of the
     rates; while the lead changes hands, spikes are lost or doubled. For neurons that fire once "first_spike" passes the
-    earliest spike, in continuous time too.
+    earliest spike, in continuous time too: `simulate` layer by layer, first-spike gradients, `Trainer` of a chain. Its
+    gradient goes to the winner; it is not that of a network in which another neuron would be first.
 
     Examples
     --------
@@ -334,7 +335,8 @@ class Pooled(SharedConnection):
         if self.gates:
             raise ValidationError(
                 f"Pooled: {self.gates[0]!r} is a gate on the spikes and no set of synapses; simulate_clocked takes it, "
-                "exact simulation only with rule='first_spike' after neurons that fire once; AvgPool2d works everywhere"
+                "and with rule='first_spike' simulate layer by layer, first-spike gradients and the Trainer of a "
+                "chain; AvgPool2d works everywhere"
             )
         return self._after_gates
 

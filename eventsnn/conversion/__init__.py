@@ -15,10 +15,11 @@ from eventsnn.conversion.ann_layers import (
 from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
-from eventsnn.conversion.import_arrays import load_ann
 from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
+from eventsnn.conversion.models import ModelInfo, load_ann, model_info
+from eventsnn.conversion.rounding import round_weights
 
 __all__ = [
     "ANN",
@@ -34,6 +35,7 @@ __all__ = [
     "Flatten",
     "Linear",
     "MaxPool",
+    "ModelInfo",
     "ReLU",
     "ann_from_onnx",
     "ann_from_sklearn",
@@ -41,5 +43,7 @@ __all__ = [
     "blocks_of",
     "estimate_energy",
     "load_ann",
+    "model_info",
     "multiply_accumulates",
+    "round_weights",
 ]

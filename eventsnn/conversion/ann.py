@@ -134,7 +134,7 @@ class ANN:
             values = samples[block].astype(self.dtype, copy=False)
             for layer in self._typed:
                 values = forward(layer, values, in_place=not np.may_share_memory(values, samples))
-            out[block] = values.reshape(len(values), -1)
+            out[block] = values.reshape(len(values), self.n_outputs)
         return out
 
     def activations(self, x: ArrayLike) -> list[NDArray[np.floating]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def forward(layer: ANNLayer, x: Values, *, in_place: bool = False) -> Values:
     if isinstance(layer, MaxPool):
         return _largest_of_windows(layer, x)
     if isinstance(layer, Flatten):
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
     assert isinstance(layer, Dropout)
     return x
 

@@ -14,7 +14,7 @@ from eventsnn.conversion.import_chain import LayerChain
 from eventsnn.conversion.model_file import has_header, read_arrays
 from eventsnn.errors import ValidationError
 
-__all__ = ["ann_from_arrays", "as_array", "load_ann"]
+__all__ = ["ann_from_arrays", "ann_from_npz", "as_array"]
 
 # kind -> options; those with arrays come as (kind, name) or (kind, name, options), the others without a name
 _WITH_ARRAYS: dict[str, set[str]] = {
@@ -33,49 +33,10 @@ _WITHOUT: dict[str, set[str]] = {
 _LAYOUTS = ("channel_first", "channel_last")
 
 
-def load_ann(
-    path: Path | str,
-    layers: Sequence[Any] | None = None,
-    input_shape: Iterable[int] | None = None,
-    *,
-    layout: str = "channel_first",
+def ann_from_npz(
+    path: Path | str, layers: Sequence[Any] | None, input_shape: Iterable[int] | None, *, layout: str
 ) -> ANN:
-    """A network from an npz file: one that `ANN.save` wrote, or plain arrays with a list of the layers.
-
-    Parameters
-    ----------
-    path : path
-    layers : sequence, only for plain arrays
-        In order, each a kind, or (kind, name), or (kind, name, options), or (kind, options) where there are no arrays:
-
-        - ``("linear", name)``, arrays ``name.weight`` and, if there, ``name.bias``
-        - ``("conv2d", name, {"stride": 1, "padding": 0, "groups": 1})``, likewise
-        - ``("batch_norm", name, {"epsilon": 1e-5})``, arrays ``name.running_mean``, ``name.running_var`` and, if there,
-          ``name.weight``, ``name.bias``
-        - ``"relu"``, ``"flatten"``, ``"dropout"``, ``"global_avg_pool"``,
-          ``("avg_pool", {"size": 2, "stride": 2, "padding": 0})``, ``("max_pool", ...)`` likewise
-    input_shape : (n,) or (height, width, channels), only for plain arrays
-    layout : "channel_first" or "channel_last"
-        How the arrays are stored: as torch does, weights (n_out, n_in) and (n_out, n_in, height, width), planes
-        flattened channel by channel; or as `ANN` does, (n_in, n_out) and (height, width, n_in, n_out).
-
-    Raises
-    ------
-    DataError
-        The file is missing, a pickle, truncated or damaged.
-    ValidationError
-        Unknown layers, arrays missing or never used, shapes that do not chain, weights that are not finite; the message
-        names the layer.
-
-    Examples
-    --------
-    >>> import tempfile, numpy as np
-    >>> from eventsnn import load_ann
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     np.savez(folder + "/mlp.npz", **{"fc1.weight": np.ones((3, 4)), "fc2.weight": np.ones((2, 3))})
-    ...     load_ann(folder + "/mlp.npz", [("linear", "fc1"), "relu", ("linear", "fc2")], input_shape=(4,))
-    ANN((4,): Linear(4 -> 3, no bias), ReLU(), Linear(3 -> 2, no bias))
-    """
+    """A network from an npz file, one that `ANN.save` wrote or plain arrays; see `load_ann`."""
     if has_header(path):
         if layers is not None or input_shape is not None:
             raise ValidationError(f"load_ann: {path} describes its layers itself; give no layers and no input_shape")

@@ -16,9 +16,11 @@ from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.neurons import LIF, CurrentBased
+from eventsnn.simulation.convolution_layers import WindowReadout
 from eventsnn.simulation.delayed_layers import make_runners
-from eventsnn.simulation.layers import LayerRunner, is_uniform
+from eventsnn.simulation.layers import is_uniform
 from eventsnn.simulation.readouts import ReadoutRunner
+from eventsnn.simulation.windows import is_windowed
 
 __all__ = ["ChainGradient", "VoltageLoss", "require_chain"]
 
@@ -100,13 +102,17 @@ class ChainGradient:
     ) -> None:
         require_chain(network, loss)
         self.network, self.loss, self.d_weights = network, loss, d_weights
-        self.runners: list[LayerRunner] = make_runners(network, t_max, keep_trace=keep_trace)
+        self.runners = make_runners(network, t_max, keep_trace=keep_trace)
         self.tau_syn = network.layers[-1].neuron.tau_syn
-        self.readout = None
+        self.readout: ReadoutRunner | WindowReadout | None = None
         if target_of(loss) == "potentials":
             last = network.layers[-1]
             times = getattr(loss, "times", None)
-            self.readout = ReadoutRunner(last, last.connection.weight, t_max, kind=loss.kind, times=times)  # type: ignore[union-attr]
+            options: Any = {"kind": getattr(loss, "kind", None), "times": times}
+            if is_windowed(last.connection):
+                self.readout = WindowReadout(last, t_max, **options)
+            else:
+                self.readout = ReadoutRunner(last, last.connection.weight, t_max, **options)
         self._only_first = [layer.fires_once for layer in network.layers]
 
     def outputs(self, events: InputEvents, first_sample: int = 0) -> NDArray[np.float64]:
@@ -162,7 +168,7 @@ class ChainGradient:
             is_output = k == len(self.network.layers) - 1
             if not is_output and hidden_hinge is not None and hidden_hinge[k][0].any():
                 strength = hidden_hinge[k][1]
-                runner.pushed &= hidden_hinge[k][0]
+                np.logical_and(runner.pushed, hidden_hinge[k][0], out=runner.pushed)
             elif is_output and output_hinge > 0.0 and silent_counts[k].any():
                 strength = output_hinge
                 runner.pushed[:] = False

@@ -326,7 +326,8 @@ def _work(network: Sequential, spikes: Spikes, places: list[Place]) -> int:
     costs = {INPUT_TIMES: sum(sizes)}
     for k, layer in enumerate(network.layers):
         delay = layer.connection.delay
-        moved = {"weight": 1, "delay": 1 if delay.ndim == 2 and delay.shape[1] > 1 else sizes[k]}
+        n_sharing = sizes[k] // layer.connection.weight.shape[-1]  # more than one with a convolution
+        moved = {"weight": n_sharing, "delay": 1 if delay.ndim == 2 and delay.shape[1] > 1 else sizes[k]}
         for kind, n_moved in moved.items():
             costs[f"{layer.name}.{kind}"] = (n_moved + sum(sizes[k + 1 :])) * spikes.n_samples
     return sum(2 * costs[name] for name, _ in places)

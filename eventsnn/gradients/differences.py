@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from eventsnn.gradients.first_spike import TimeLoss
 from eventsnn.gradients.high_precision import channel_events, first_spike_times
+from eventsnn.gradients.high_precision_gates import Gates
 from eventsnn.kernels.hinge import add_hinge
 from eventsnn.network import Sequential
 from eventsnn.simulation.delayed_layers import conditional_runners
 from eventsnn.simulation.layers import input_events
+from eventsnn.simulation.windows import is_windowed, matrix_of
 from eventsnn.spikes import Spikes
 
 __all__ = ["FLOAT64_STEP", "FLOAT64_TOLERANCE", "INPUT_TIMES", "Float64Difference", "HighPrecisionDifference"]
@@ -110,7 +112,7 @@ class Float64Difference(LossDifference):
         self.moving = self.network.parameters()
         for layer in self.network.layers:
             delay = np.array(layer.connection.delay)
-            object.__setattr__(layer.connection, "delay", delay)
+            object.__setattr__(getattr(layer.connection, "connection", layer.connection), "delay", delay)  # a `Pooled`
             self.moving[f"{layer.name}.delay"] = delay
         self.runners = conditional_runners(self.network)  # also delays that are 0 move
 
@@ -146,6 +148,8 @@ class Float64Difference(LossDifference):
             counts = 1 + runner.n_causal()
             counts[np.isinf(runner.record.time)] = 0
             signature.append(np.where(quiet, -counts, counts))
+        for runner in self.runners:
+            signature += runner.winners()
         return losses, signature
 
 
@@ -165,8 +169,11 @@ class HighPrecisionDifference(LossDifference):
         self.exp = np.frompyfunc(mp.exp, 1, 1)
         self.log = np.frompyfunc(mp.log, 1, 1)
         self.names = [layer.name for layer in network.layers]
-        self.weights = [w.astype(object) for w in network.weights]
+        self.connections = [layer.connection for layer in network.layers]
+        self.weights = [matrix_of(own).astype(object) for own in self.connections]
         self.delays = [layer.connection.delay.astype(object) for layer in network.layers]
+        passed = [getattr(own, "gates", ()) for own in self.connections]  # of a `Pooled`
+        self.gates = [Gates(own) if own else None for own in passed]
         maps = [layer.channel_map if layer.channels else None for layer in network.layers]
         self.channels = [None if own is None else (own.sources.tolist(), own.bias_times.tolist()) for own in maps]
         names = ("tau_mem", "tau_syn", "v_threshold", "v_leak", "i_bias")
@@ -200,7 +207,7 @@ class HighPrecisionDifference(LossDifference):
         """First spike times of the layers from `start` on, driven by the given events."""
         return first_spike_times(
             self.weights[start:], self.lif[start:], times, neurons, self.digits,
-            delays=self.delays[start:], channels=self.channels[start:],
+            delays=self.delays[start:], channels=self.channels[start:], gates=self.gates[start:],
         )  # fmt: skip
 
     def _moved(self, sample: int, k: int, kind: str, index: tuple[int, ...], move: float) -> list[NDArray[Any]]:
@@ -211,28 +218,43 @@ class HighPrecisionDifference(LossDifference):
         times, neurons = self.inputs[sample] if k == 0 else (base[k - 1].tolist(), range(base[k - 1].size))
         arrays = {"weight": self.weights[k], "delay": self.delays[k]}
         moved = arrays[kind] = arrays[kind].copy()
-        moved[index] = self.mp.mpf(moved[index]) + move
-        # an axonal delay, or one for all, concerns every neuron of the layer
-        posts = slice(index[1], index[1] + 1) if moved.ndim == 2 and moved.shape[1] > 1 else slice(None)
+        posts: Any = slice(None)  # an axonal delay, or one for all, concerns every neuron of the layer
+        if kind == "weight" and is_windowed(self.connections[k]):
+            one = np.zeros(self.connections[k].weight.shape)
+            one[index] = 1.0
+            factors = matrix_of(self.connections[k].with_values(weight=one))
+            for place in np.argwhere(factors):
+                moved[*place] = self.mp.mpf(moved[*place]) + float(factors[*place]) * self.mp.mpf(move)
+            posts = np.flatnonzero(factors.any(axis=0))
+        else:
+            moved[index] = self.mp.mpf(moved[index]) + move
+            if moved.ndim == 2 and moved.shape[1] > 1:
+                posts = slice(index[1], index[1] + 1)
         weight, delay = arrays["weight"][:, posts], arrays["delay"]
         delay = delay[:, posts] if delay.ndim == 2 and delay.shape[1] > 1 else delay
         own = {name: values[posts] for name, values in self.lif[k].items()}
         layer = base[k].copy()
         (layer[posts],) = first_spike_times(
-            [weight], [own], times, neurons, self.digits, delays=[delay], channels=[self.channels[k]]
-        )
+            [weight], [own], times, neurons, self.digits, delays=[delay], channels=[self.channels[k]],
+            gates=[self.gates[k]],
+        )  # fmt: skip
         later = self._layers(k + 1, layer.tolist(), range(layer.size)) if k + 1 < len(base) else []
         return [*base[:k], layer, *later]
 
     def _signature(self, inputs: dict[int, Any], layers: dict[int, list[NDArray[Any]]]) -> Signature:
         rows: list[list[list[int]]] = [[] for _ in self.names]
+        winners: list[list[list[int]]] = [[] for _ in self.names]
         for sample, found in layers.items():
             events = list(zip(*inputs[sample], strict=True))
             for k, times in enumerate(found):
                 silent = times == np.inf
                 channels, delays = self.channels[k], np.broadcast_to(self.delays[k], self.weights[k].shape)
                 events = events if channels is None else channel_events(self.mp, events, *channels)
+                gates = self.gates[k]
+                if gates is not None:
+                    events = gates(events)
+                    winners[k].append(gates.winners)
                 counts = (1 + sum(t + delays[row, n] < time for t, row in events) for n, time in enumerate(times))
                 rows[k].append([0 if s else n for s, n in zip(silent, counts, strict=True)])
                 events = [(time, n) for n, time in enumerate(times) if not silent[n]]
-        return [np.array(layer, dtype=np.int64) for layer in rows]
+        return [np.array(layer, dtype=np.int64) for layer in (*rows, *(own for own in winners if own))]

@@ -13,9 +13,10 @@ from eventsnn.gradients.check import GradientEntry
 from eventsnn.gradients.differences import FLOAT64_STEP, FLOAT64_TOLERANCE, ROUNDING, difference, high_step
 from eventsnn.gradients.loss_check import Loss
 from eventsnn.gradients.recorded_events import Key, LossTerms, parameter_table
-from eventsnn.gradients.recorded_spikes import RecordedRun
+from eventsnn.gradients.recorded_spikes import Places, RecordedRun
 from eventsnn.simulation.event_driven import simulate
 from eventsnn.simulation.result import Result
+from eventsnn.simulation.windows import is_windowed
 
 __all__ = ["INITIAL", "NOT_NEGATIVE", "MovedArray", "RunDifference", "SimulatedDifference", "SolvedDifference"]
 
@@ -132,21 +133,30 @@ class SolvedDifference(RunDifference):
 
         return change_at
 
-    def _places(self, array: MovedArray, index: tuple[int, ...]) -> dict[Key, NDArray[np.int64]] | None:
-        """The numbers of the run that follow an entry one to one; None if one jumps, as a start potential may."""
+    def _places(self, array: MovedArray, index: tuple[int, ...]) -> Places | None:
+        """The numbers of the run that follow an entry, and how; None if one jumps, as a start potential may."""
         owner, _, key = array.name.rpartition(".")
         if key == "times":  # `Spikes` may bring them into another order
-            return {("times", owner): np.array(index)}
+            return {("times", owner): (np.array(index), np.ones(1))}
         if key in INITIAL:
-            return {(owner, INITIAL[key], *index[1:]): np.array(index[:1])}
-        found: dict[Key, NDArray[np.int64]] = {}
+            return {(owner, INITIAL[key], *index[1:]): (np.array(index[:1]), np.ones(1))}
+        if key == "weight":
+            p = self.result._graph.projection_names.index(owner)
+            connection: Any = self.result._graph.projections[p].connection
+            if is_windowed(connection):  # through a pool, a synapse has a part of the weight
+                one = np.zeros(array.values.shape)
+                one[index] = 1.0
+                factors = connection.with_values(weight=one).rows()[2]
+                return {("weight", p): (np.flatnonzero(factors), factors[factors != 0.0])}
+        found: dict[Key, tuple[NDArray[np.int64], NDArray[np.float64]]] = {}
         h = FLOAT64_STEP * array.unit
         for move in (h,) if self.is_one_sided(array, index, h) else (h, -h):
             network, inputs, _ = array.moved(index, move)
             for where, column in parameter_table(self.result, network, inputs).items():
                 change = column - self.run.table[where]
                 if change.any():
-                    found[where] = np.flatnonzero(change)
-                    if (abs(change[found[where]] - move) > 1e-3 * h).any():
+                    places = np.flatnonzero(change)
+                    found[where] = places, np.ones(places.size)
+                    if (abs(change[places] - move) > 1e-3 * h).any():
                         return None
         return found

@@ -116,7 +116,7 @@ def collect(
     weights, delays, low = [], [], 0
     for projection in network.projections:
         connection, high = projection.connection, low + projection.connection.n_synapses
-        weights.append(d_weights[low:high].reshape(connection.weight.shape))
+        weights.append(np.asarray(connection.fold(d_weights[low:high])))
         delays.append(_sum_delays(connection, d_delays[low:high]))
         low = high
     neurons: dict[str, dict[str, NDArray[np.float64]]] = {}

@@ -17,6 +17,7 @@ from eventsnn.kernels.layer_backward import spike_heights
 from eventsnn.kernels.time_losses import earliest_output
 from eventsnn.network import Sequential
 from eventsnn.neurons import LIF
+from eventsnn.simulation.convolution_layers import WindowRunner
 from eventsnn.simulation.delayed_layers import DelayedRunner, LayerConditions, conditional_runners
 
 __all__ = ["BlockGradient", "BlockOutcome", "TimeLoss", "block_events", "require_first_spike"]
@@ -68,11 +69,13 @@ class BlockGradient:
         self,
         network: Sequential,
         gradients: Mapping[str, NDArray[np.floating]],
-        runners: Sequence[DelayedRunner] | None = None,
+        runners: Sequence[DelayedRunner | WindowRunner] | None = None,
     ) -> None:
         require_first_spike(network)
         self.network = network
-        self.runners = conditional_runners(network) if runners is None else list(runners)
+        self.runners: list[DelayedRunner | WindowRunner] = (
+            conditional_runners(network) if runners is None else list(runners)
+        )
         self.d_delays: list[Any] = [gradients.get(f"{layer.name}.delay") for layer in network.layers]
         self.d_weights = [
             gradients[name] if (name := f"{layer.name}.weight") in gradients else np.zeros_like(layer.connection.weight)
@@ -140,7 +143,9 @@ class BlockGradient:
         return BlockOutcome(losses, predictions, silent_counts, n_clipped, d_inputs)
 
     @staticmethod
-    def _spike_heights(runner: DelayedRunner, d_first: NDArray[np.float64], min_slope: float) -> NDArray[np.float64]:
+    def _spike_heights(
+        runner: DelayedRunner | WindowRunner, d_first: NDArray[np.float64], min_slope: float
+    ) -> NDArray[np.float64]:
         """-dL/dT / slope where a neuron fired and something flows, else 0."""
         spike_heights(runner.of_emitted(d_first), runner.record, min_slope * runner.slope_unit, runner.height)
         return runner.height

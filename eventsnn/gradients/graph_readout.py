@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from eventsnn.connections import Dense
+from eventsnn.connections import Sparse
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Projection
 from eventsnn.kernels.constants import InputEvents
 from eventsnn.simulation.readouts import ReadoutRunner
 from eventsnn.simulation.result import Result
+from eventsnn.simulation.windows import fold_matrix, matrix_of
 
 __all__ = ["GraphReadout"]
 
@@ -24,7 +25,8 @@ class GraphReadout:
     Parameters
     ----------
     network : Network
-    output : name of an `LI` population; `Dense` projections lead to it, with one delay for all or axonal ones
+    output : name of an `LI` population; `Dense` projections lead to it, with one delay for all or axonal ones, or
+        convolutions, whose matrix is written out
     t_max : see `ReadoutRunner`
     loss : says what it takes by its `kind` and `times`
 
@@ -41,12 +43,13 @@ class GraphReadout:
             raise ValidationError(f"output {output!r}: no projection leads to it")
         for name, projection in self.incoming:
             connection = projection.connection
-            if not isinstance(connection, Dense) or connection.delay.shape not in ((), (connection.n_pre, 1)):
+            if isinstance(connection, Sparse) or connection.delay.shape not in ((), (connection.n_pre, 1)):
                 raise ValidationError(
-                    f"output {output!r}: its projection {name} must be Dense with one delay, or axonal ones of shape "
-                    f"(n_pre, 1); got {connection!r}"
+                    f"output {output!r}: its projection {name} must be Dense or a convolution with one delay, or "
+                    f"axonal ones of shape (n_pre, 1); got {connection!r}"
                 )
-        weight = np.concatenate([projection.connection.weight for _, projection in self.incoming])
+            connection.rows()  # a gate has none, and says so
+        weight = np.concatenate([matrix_of(projection.connection) for _, projection in self.incoming])
         self._runner = ReadoutRunner(
             network.populations[output].neuron, weight.astype(np.float64), t_max,
             kind=loss.kind, times=getattr(loss, "times", None),
@@ -90,7 +93,9 @@ class GraphReadout:
             own, n_pre = d_arrivals[part], projection.connection.n_pre
             d_times[projection.source] = d_times.get(projection.source, 0.0) + own
             if f"{name}.weight" in gradients:
-                gradients[f"{name}.weight"][:] += self._d_weight[first : first + n_pre]
+                gradients[f"{name}.weight"][:] += fold_matrix(
+                    projection.connection, self._d_weight[first : first + n_pre]
+                )
             if f"{name}.delay" in gradients:
                 wanted, rule = gradients[f"{name}.delay"], rules.get(f"{name}.delay")
                 by_neuron = np.bincount(self._neurons[part] - first, own, minlength=n_pre)

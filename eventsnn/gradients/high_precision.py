@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.gradients.high_precision_gates import Gates
 
 __all__ = ["GUARD_DIGITS", "channel_events", "crossing_near", "first_spike_times", "flow_factors"]
 
@@ -36,6 +37,7 @@ def first_spike_times(
     *,
     delays: Sequence[Any] | None = None,
     channels: Sequence[tuple[Sequence[int], Sequence[Any]] | None] | None = None,
+    gates: Sequence[Gates | None] | None = None,
 ) -> list[NDArray[Any]]:
     """First spike time of every neuron of a chain of first-spike LIF layers, for one sample.
 
@@ -55,6 +57,8 @@ def first_spike_times(
     channels : list of pairs, or None where the inputs of a layer are the spikes of the one before
         One per layer, (sources, times): for each row of the weights the neuron its spikes come from, or -1 for a spike
         of its own at a time; see `eventsnn.channels.ChannelMap`.
+    gates : list of Gates, or None where there are none
+        One per layer, that its inputs pass; the rows of its weights are what the last gate gives.
 
     Returns
     -------
@@ -85,12 +89,14 @@ def first_spike_times(
 
     channels = [None] * len(weights) if channels is None else channels
     delays = [np.asarray(delay, dtype=object) for delay in ([0] * len(weights) if delays is None else delays)]
-    _check(weights, lif_parameters, times, neurons, delays, channels)
+    gates = [None] * len(weights) if gates is None else gates
+    _check(weights, lif_parameters, times, neurons, delays, channels, gates)
     with mp.workdps(digits + GUARD_DIGITS):
         events = [(mp.mpf(time), int(neuron)) for time, neuron in zip(times, neurons, strict=True)]
         layers = []
-        for weight, parameters, delay, rows in zip(weights, lif_parameters, delays, channels, strict=True):
+        for weight, parameters, delay, rows, own in zip(weights, lif_parameters, delays, channels, gates, strict=True):
             inputs = events if rows is None else channel_events(mp, events, *rows)
+            inputs = inputs if own is None else own(inputs)
             first = _layer(mp, np.asarray(weight, dtype=object), parameters, inputs, delay)
             layers.append(first)
             events = [(time, neuron) for neuron, time in enumerate(first)]
@@ -98,7 +104,7 @@ def first_spike_times(
         return [np.array([+time for time in first], dtype=object) for first in layers]
 
 
-def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any, delays: Any, channels: Any) -> None:
+def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any, delays: Any, channels: Any, gates: Any) -> None:
     for own, what in ((lif_parameters, "parameter sets"), (delays, "arrays of delays"), (channels, "sets of channels")):
         if len(weights) != len(own):
             raise ValidationError(
@@ -109,6 +115,14 @@ def _check(weights: Any, lif_parameters: Any, times: Any, neurons: Any, delays: 
     shapes = [np.shape(weight) for weight in weights]
     for k, (shape, rows, delay) in enumerate(zip(shapes, channels, delays, strict=True)):
         n_before = shapes[k - 1][1] if k > 0 else None
+        if gates[k] is not None:
+            if n_before not in (None, gates[k].n_pre):
+                raise ValidationError(f"first_spike_times: gates[{k}] expect {gates[k].n_pre} inputs, got {n_before}")
+            if k == 0 and not all(0 <= int(neuron) < gates[0].n_pre for neuron in neurons):
+                raise ValidationError(f"first_spike_times: input neurons must be in 0 ... {gates[0].n_pre - 1}")
+            if shape[0] != gates[k].n_post:
+                raise ValidationError(f"first_spike_times: weights[{k}] must have {gates[k].n_post} rows, got {shape}")
+            continue
         n_rows = n_before if rows is None else len(rows[0])
         if len(shape) != 2 or n_rows not in (None, shape[0]):
             raise ValidationError(

@@ -168,8 +168,10 @@ def _first_spike_parameters(network: Sequential) -> dict[str, NDArray[Any]]:
     """Zeros for the gradients of all weights, and of delays that were given per neuron or synapse or are not 0."""
     found: dict[str, NDArray[Any]] = {}
     for layer in network.layers:
-        weight, delay = layer.connection.weight, layer.connection.delay
-        found[f"{layer.name}.weight"] = np.zeros_like(weight)
+        delay = layer.connection.delay
+        if f"{layer.name}.weight" not in network.parameter_names:
+            continue  # fixed
+        found[f"{layer.name}.weight"] = np.zeros_like(layer.connection.weight)
         if delay.ndim == 2 or layer.connection.has_delay:
             found[f"{layer.name}.delay"] = np.zeros(delay.shape)
     return found

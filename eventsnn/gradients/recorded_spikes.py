@@ -7,7 +7,7 @@ with a parameter moved a little all times follow, as long as the order of what a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,10 @@ from eventsnn.kernels.eventprop_engine import ARRIVAL, PROBE, RELEASE, SPIKE
 from eventsnn.neurons import LIF
 from eventsnn.simulation.result import Result
 
-__all__ = ["RecordedRun"]
+__all__ = ["Places", "RecordedRun"]
+
+#: by key, which numbers move, and how far: factors of the move
+Places = Mapping[Key, tuple[NDArray[np.int64], NDArray[np.float64]]]
 
 
 class RecordedRun:
@@ -44,8 +47,10 @@ class RecordedRun:
                 sample.require_no_missed_spike(result)
                 own.run()
 
-    def change(self, places: Mapping[Key, NDArray[np.int64]], move: Any) -> tuple[Any, bool, Any]:
+    def change(self, places: Places, move: Any) -> tuple[Any, bool, Any]:
         """Change of the loss, to first order in times and potentials, after adding `move` to the numbers at `places`.
+
+        Each number moves by its factor times `move`.
 
         And whether the move changed the spikes or an order that matters, so that the change means nothing; and the sum
         of the absolute values of all that the change is made of.
@@ -92,7 +97,7 @@ class _Pass:
         self,
         sample: RecordedSample,
         run: RecordedRun,
-        places: Mapping[Key, Iterable[int]],
+        places: Places,
         recorded: _Pass | None,
         move: Any,
     ) -> None:
@@ -102,10 +107,10 @@ class _Pass:
         self.moved_neurons: set[int] = set()
         self.moved_synapses: set[tuple[int, int]] = set()
         self.moved_sources: set[int] = set()
-        for key, indices in places.items():
+        for key, (indices, factors) in places.items():
             column = self.numbers[key] = list(self.numbers[key])
-            for index in indices:
-                column[index] += move
+            for index, factor in zip(indices.tolist(), factors.tolist(), strict=True):
+                column[index] += move if factor == 1.0 else factor * move
                 if key[0] == "times":
                     continue
                 if key[0] in ("weight", "delay"):

@@ -14,6 +14,7 @@ from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import SimulationError
 from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.grid_outputs import GridOutputs
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.grid_narrow import weight_gradient_narrow
 from eventsnn.kernels.grid_projection import (
     constant_dense,
@@ -92,7 +93,7 @@ class _Adjoint:
         self.e = np.zeros((*shape, n), dtype)
         self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
         self.h, self.a, self.error, self.slope = (np.zeros(n, dtype) for _ in range(4))
-        self.words, self.active = np.zeros(-(-n // 8), np.uint64), np.empty(n, np.int64)
+        self.words, self.active = flag_words(n)[1], np.empty(n, np.int64)
         self.flags = self.words.view(np.uint8)
         self.d_drive, self.d_threshold = np.zeros(n, dtype), np.zeros(n, dtype)
         self.d_alpha, self.d_beta = np.zeros(n, dtype), np.zeros(n, dtype)

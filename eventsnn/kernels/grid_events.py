@@ -58,18 +58,17 @@ def inspect_binning(offsets, neurons, times, dt, n_steps, seen):
 def events_of_rows(rows, starts, neurons, values):
     """Non-zero entries of rows (n_samples, n_neurons, n_steps) by (sample, step); returns their number.
 
-    Only counts, into `starts`, where `neurons` is too short.
+    neurons, values : one place longer than there may be entries; without a branch, an entry of zero is overwritten
     """
     place, e = 0, 0
     starts[0] = 0
     for s in range(rows.shape[0]):
         for t in range(rows.shape[2]):
             for j in range(rows.shape[1]):
-                if rows[s, j, t] != 0:
-                    if e < neurons.size:
-                        neurons[e] = j
-                        values[e] = rows[s, j, t]
-                    e += 1
+                value = rows[s, j, t]
+                neurons[e] = j
+                values[e] = value
+                e += value != 0
             place += 1
             starts[place] = e
     return e

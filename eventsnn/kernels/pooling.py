@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsnn.kernels.grid_step import list_flags
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.jit import kernel
 
 __all__ = ["average_events", "gate_events", "gate_step"]

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from eventsnn._validation import number
-from eventsnn.connections import Dense
 from eventsnn.errors import ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.style import (
@@ -118,7 +117,8 @@ def _network_of(where: str, monitor: ParameterMonitor, network: Sequential, reco
                     f"got shape {course.shape} with {course.followed.size} entries"
                 )
             values[key] = course.values[record].reshape(course.shape).astype(present.dtype)
-        parts += [*getattr(layer, "channels", ()), Dense(values["weight"], values["delay"]), layer.neuron]
+        own = layer.connection
+        parts += [*getattr(layer, "channels", ()), own.with_values(**values), layer.neuron]
     return Sequential(parts, [layer.name for layer in network.layers])
 
 

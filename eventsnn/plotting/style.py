@@ -20,7 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._names import listed
-from eventsnn.connections import Connection, Dense
+from eventsnn.connections import Connection, Sparse
 from eventsnn.errors import EventSNNError, ValidationError
 from eventsnn.graph import Network
 from eventsnn.network import Sequential
@@ -225,9 +225,12 @@ def row_name(network: Sequential | Network, source: str, connection: Connection)
 
 
 def matrix_of(connection: Connection, values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Values of the synapses as (n_pre, n_post), 0 where there is no synapse; of a `Dense` as they are."""
-    if isinstance(connection, Dense):
-        return values
+    """Values of the synapses as (n_pre, n_post), 0 where there is no synapse; of a `Dense` as they are.
+
+    Of a convolution those of one window: a row for each of its places and input channels, a column for each output.
+    """
+    if not isinstance(connection, Sparse):
+        return values.reshape(-1, values.shape[-1])
     indptr, indices, _, _ = connection.rows()
     matrix = np.zeros((connection.n_pre, connection.n_post))
     matrix[np.repeat(np.arange(connection.n_pre), np.diff(indptr)), indices] = values

@@ -72,7 +72,14 @@ def plot_weight_histograms(
         ax.axvline(mean, color=ORANGE, linewidth=1.5)
         ax.margins(x=0.02)
         name = target if isinstance(network, Sequential) else f"{source} to {target}"
-        size = f"{connection.n_pre} x {connection.n_post}"
+        size = " x ".join(
+            map(
+                str,
+                connection.weight.shape
+                if weight.size < connection.n_synapses
+                else (connection.n_pre, connection.n_post),
+            )
+        )
         heading = f"{name} ({size})\n{weight.min():.3g} .. {weight.max():.3g}, mean {mean:.3g} (line), std {std:.3g}"
         style_axes(ax, title=heading, x="weight (jump of i_syn)", y="number of synapses", grid=True)
     return finish(figure, path)
@@ -91,8 +98,9 @@ def plot_weight_matrices(
     Returns
     -------
     Figure
-        One image per connection, rows presynaptic, columns postsynaptic; each colour scale is symmetric about zero and
-        ends at the 99.5th percentile of the absolute weights (pointed ends of the bar: values beyond).
+        One image per connection, rows presynaptic, columns postsynaptic, of a convolution those of one window. Each
+        colour scale is symmetric about zero and ends at the 99.5th percentile of the absolute weights (pointed ends of
+        the bar: values beyond).
     """
     drives = drives_of(network)
     widths = [float(np.clip(1.2 + 0.03 * connection.n_post, 2.2, 4.4)) for _, _, connection in drives]
@@ -100,13 +108,17 @@ def plot_weight_matrices(
     axes = figure.subplots(1, len(drives), squeeze=False, width_ratios=widths)[0]
     for ax, (before, after, connection) in zip(axes, drives, strict=True):
         weight = matrix_of(connection, connection.weight)
+        n_sharing = connection.n_post // weight.shape[1]  # neurons that share a weight of a convolution
+        rows = "place in the window" if n_sharing > 1 else f"{before} {row_name(network, before, connection)}"
+        if n_sharing == 1 and weight.shape[0] != connection.n_pre:
+            rows = f"pool over {before}"
         norm, extend = _centred_norm(weight)
         image = ax.imshow(weight, cmap=_MAP, norm=norm, aspect="auto", interpolation=smoothing_of(weight))
         style_axes(
             ax,
             title=f"{before} to {after}",
-            x=f"{after} neuron",
-            y=f"{before} {row_name(network, before, connection)}",
+            x=f"{after} " + ("neuron" if n_sharing == 1 else "channel"),
+            y=rows,
         )
         for axis in (ax.xaxis, ax.yaxis):
             integer_ticks(axis, 6)
@@ -128,9 +140,10 @@ def plot_receptive_fields(
     ----------
     network : Sequential
     shape : (height, width), optional
-        Of the input image, row by row; default a square.
+        Of the input image, row by row; default a square. Of a convolution it is that of its window.
     neurons : array_like of int, optional
-        Default 24, spread evenly over the layer.
+        Default 24, spread evenly over the layer. Of a convolution they are pairs of an output and an input channel of
+        its group, output n_inputs + input.
     title, path : optional
 
     Raises
@@ -140,17 +153,25 @@ def plot_receptive_fields(
     """
     where = "plot_receptive_fields"
     layer = network.layers[0]
-    if shape is None:
+    weight, noun = matrix_of(layer.connection, layer.connection.weight), "neurons"
+    if layer.connection.weight.ndim == 4:  # by window, as (places, pairs of channels)
+        noun = "pairs of output and input channel"
+        n_y, n_x, n_in, n_out = layer.connection.weight.shape
+        if shape not in (None, (n_y, n_x)):
+            raise ValidationError(f"{where}.shape: the windows of {layer.name!r} are {(n_y, n_x)}, got {shape}")
+        shape, weight = (n_y, n_x), weight.reshape(n_y * n_x, n_in, n_out).swapaxes(1, 2).reshape(n_y * n_x, -1)
+    elif shape is None:
         side = math.isqrt(network.n_inputs)
         if side * side != network.n_inputs:
             raise ValidationError(f"{where}.shape: {network.n_inputs} inputs are no square, give (height, width)")
         shape = (side, side)
-    if len(shape) != 2 or shape[0] * shape[1] != network.n_inputs:
+    if len(shape) != 2 or shape[0] * shape[1] != weight.shape[0]:
         raise ValidationError(f"{where}.shape: {shape} does not hold {network.n_inputs} inputs")
-    chosen = evenly_spaced(layer.n_neurons, 24) if neurons is None else neurons
-    chosen = check_neurons(f"{where}.neurons", chosen, layer.n_neurons)
+    n_columns = weight.shape[1]
+    chosen = evenly_spaced(n_columns, 24) if neurons is None else neurons
+    chosen = check_neurons(f"{where}.neurons", chosen, n_columns)
 
-    heading = f"input weights of {chosen.size} of {layer.n_neurons} {layer.name} neurons"
+    heading = f"input weights of {chosen.size} of {n_columns} {layer.name} {noun}"
     width = min(1.1, 1.1 * shape[1] / shape[0])
     figure, axes, bar_axes = image_grid(
         chosen.size,
@@ -162,7 +183,6 @@ def plot_receptive_fields(
         right=1.15,
         title=f"{title}: {heading}" if title else heading,
     )
-    weight = layer.connection.weight
     norm, extend = _centred_norm(weight[:, chosen])
     for ax, neuron in zip(axes, chosen, strict=True):
         image = ax.imshow(weight[:, neuron].reshape(shape), cmap=_MAP, norm=norm, interpolation="nearest")

@@ -16,7 +16,9 @@ from eventsnn.kernels.flow import decay_difference
 from eventsnn.kernels.layer_backward import event_to_neuron_gradient
 from eventsnn.network import Layer, Sequential
 from eventsnn.neurons import LIF
+from eventsnn.simulation.convolution_layers import WindowRunner
 from eventsnn.simulation.layers import LayerRunner, layer_constants, neuron_constants
+from eventsnn.simulation.windows import is_windowed
 
 __all__ = ["DelayedRunner", "LayerConditions", "conditional_runners", "make_runners"]
 
@@ -143,6 +145,10 @@ class DelayedRunner(LayerRunner):
         )
         return self._peaks
 
+    def winners(self) -> list[NDArray[np.int64]]:
+        """See `WindowRunner.winners`: there is no maximum."""
+        return []
+
     def n_causal(self) -> NDArray[np.int64]:
         """See `LayerRunner.n_causal`; without conditions."""
         if not self._neuron_wise:
@@ -197,21 +203,31 @@ class DelayedRunner(LayerRunner):
         return d_sent, int(clipped)
 
 
-def make_runners(network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False) -> list[LayerRunner]:
+def make_runners(
+    network: Sequential, t_end: float = np.inf, *, keep_trace: bool = False
+) -> list[LayerRunner | WindowRunner]:
     """One runner per layer of the chain that can spike, sharing the network's weight and delay arrays.
 
     Half-precision weights never get here: `Dense` keeps float32 and float64 only. All layers of a network compute in
     the dtype of their own weights.
     """
+    return [_make_runner(layer, t_end, keep_trace) for layer in network.layers if layer.can_spike]
+
+
+def _make_runner(layer: Layer, t_end: float, keep_trace: bool) -> LayerRunner | WindowRunner:
+    if is_windowed(layer.connection):
+        return WindowRunner(layer, t_end, keep_trace=keep_trace)
+    if layer.channels or layer.connection.has_delay:
+        return DelayedRunner(layer, t_end, keep_trace=keep_trace)
+    return LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
+
+
+def conditional_runners(network: Sequential, t_end: float = np.inf) -> list[DelayedRunner | WindowRunner]:
+    """Runners of a first-spike chain that give gradients of delays, also where there are none.
+
+    They take conditions, but for convolutions.
+    """
     return [
-        DelayedRunner(layer, t_end, keep_trace=keep_trace)
-        if layer.channels or layer.connection.has_delay
-        else LayerRunner(layer, layer.connection.weight, t_end, keep_trace=keep_trace)
+        WindowRunner(layer, t_end) if is_windowed(layer.connection) else DelayedRunner(layer, t_end)
         for layer in network.layers
-        if layer.can_spike
     ]
-
-
-def conditional_runners(network: Sequential, t_end: float = np.inf) -> list[DelayedRunner]:
-    """Runners of a first-spike chain that take conditions and give gradients of delays, also where there are none."""
-    return [DelayedRunner(layer, t_end) for layer in network.layers]

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from eventsnn._synapses import real_array
-from eventsnn.connections import Dense
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.graph import Network, Projection
-from eventsnn.kernels.constants import InputEvents
+from eventsnn.graph import Network
 from eventsnn.kernels.queue_state import QueueState
-from eventsnn.network import Layer
 from eventsnn.neurons import LIF, CurrentBased
-from eventsnn.simulation.layers import LayerRunner
-from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.simulation.graph_layers import is_layer, run_layer
+from eventsnn.simulation.parallel import BlockPool
 from eventsnn.simulation.priority_queue import (
     QueuePart,
     build_part,
@@ -93,12 +90,13 @@ def simulate_network(
     _require_drive(network, t_max, state, initial)
     components = [names for names in network.components() if network.populations[names[0]].can_spike]
     all_queued = resumable or state is not None or initial is not None or engine == "queue"
-    layered = [not all_queued and _is_layer(network, names) for names in components]
+    layered = [not all_queued and is_layer(network, names) for names in components]
     if engine == "layers" and not all(layered):
         names = next(names for names, ok in zip(components, layered, strict=True) if not ok)
         raise ValidationError(
             f"simulate: engine='layers' cannot take {', '.join(names)}: it needs one population without loops, one "
-            "receptor, Dense connections, no dendritic or synaptic delays, no initial state; use engine='auto'"
+            "receptor, Dense connections or a single Conv2d, no dendritic or synaptic delays, no initial state; use "
+            "engine='auto'"
         )
     if state is not None:
         parts = state.parts
@@ -120,7 +118,7 @@ def simulate_network(
         k = 0
         for names, as_layer in zip(components, layered, strict=True):
             if as_layer:
-                found[names[0]] = _run_layer(network, names[0], found, t_max, n_samples, pool)
+                found[names[0]] = run_layer(network, names[0], found, t_max, n_samples, pool)
                 continue
             part = parts[k]
 
@@ -227,67 +225,6 @@ def require_end(name: str, neuron: CurrentBased, t_max: float) -> None:
         raise ValidationError(
             f"simulate: population {name!r} rests above threshold and would fire for ever; give t_max"
         )
-
-
-def _is_layer(network: Network, names: tuple[str, ...]) -> bool:
-    """Whether the layer-wise engine can take this part: it wants one sorted stream of events for all its neurons."""
-    if len(names) > 1 or network.is_recurrent(names):
-        return False
-    incoming = network.projections_to(names[0])
-    return (
-        len(incoming) > 0
-        and len(network.populations[names[0]].neuron.receptors) == 1
-        and network.populations[names[0]].neuron.starts_below_threshold
-        and all(isinstance(p.connection, Dense) and _delay_per_source(p) is not None for p in incoming)
-    )
-
-
-def _delay_per_source(projection: Projection) -> NDArray[np.float64] | None:
-    """The delay of each source neuron, (n_pre,), or None if it depends on the target."""
-    delay, n_pre = projection.connection.delay, projection.connection.n_pre
-    if delay.size == 1:
-        return np.full(n_pre, delay.item())
-    return delay[:, 0].copy() if delay.shape == (n_pre, 1) else None
-
-
-# -- the layer-wise engine -------------------------------------------------------------------------------------
-
-
-def _run_layer(
-    network: Network, name: str, found: dict[str, Spikes], t_max: float, n_samples: int, pool: BlockPool
-) -> Spikes:
-    """One population without loops: its projections as one, their events as one stream."""
-    population, incoming = network.populations[name], network.projections_to(name)
-    connection = incoming[0].connection
-    if len(incoming) > 1:
-        connection = Dense(np.concatenate([p.connection.weight for p in incoming]))
-    assert isinstance(connection, Dense)  # see _is_layer
-    samples, neurons, times, first = [], [], [], 0
-    for projection in incoming:
-        sent, delay = found[projection.source], _delay_per_source(projection)
-        assert delay is not None
-        samples.append(sent.samples)
-        neurons.append(sent.neurons + first)
-        times.append(sent.times + delay[sent.neurons])
-        first += projection.connection.n_pre
-    arriving = Spikes(
-        np.concatenate(samples), np.concatenate(neurons), np.concatenate(times), n_samples=n_samples, n_neurons=first
-    )
-    neuron = population.neuron
-    assert isinstance(neuron, LIF)  # readouts are left out
-    if neuron.has_named_receptors:
-        neuron = replace(neuron, tau_syn=neuron.tau_syn[neuron.receptors[0]])
-    layer = Layer(name, connection, neuron)
-
-    def work(block: tuple[int, int]) -> Spikes:
-        mine = arriving[slice(*block)]
-        events = LayerRunner(layer, connection.weight, t_max).forward(
-            InputEvents(mine.offsets, mine.neurons, mine.times), block[0]
-        )
-        return Spikes._from_offsets(events.offsets, events.neurons.copy(), events.times.copy(), layer.n_neurons)
-
-    parts = pool.map(work, sample_blocks(n_samples))
-    return concatenate(parts) if parts else _none(layer.n_neurons)
 
 
 # -- the priority queue ----------------------------------------------------------------------------------------

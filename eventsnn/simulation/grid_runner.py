@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
@@ -39,7 +40,7 @@ class PartBuffers:
         self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
         self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else 1, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
-        self.words = np.zeros(-(-part.n // 8), np.uint64)
+        _, self.words = flag_words(part.n)
         self.fired = self.words.view(np.uint8)
         self.nothing = np.empty((0, part.n), dtype)
 

@@ -15,6 +15,7 @@ from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
 from eventsnn.kernels.traces import membrane_traces
 from eventsnn.network import Sequential
+from eventsnn.simulation.windows import linear_rows, passed_spikes
 from eventsnn.spikes import Spikes
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ class Result:
         """Number of synapses that spikes were sent over, from t_start on."""
         total = 0
         for projection in self._graph.projections:
-            indptr = projection.connection.rows()[0]
-            total += int(np.diff(indptr)[self.spikes[projection.source].neurons].sum())
+            connection = projection.connection
+            passed = passed_spikes(connection, self.spikes[projection.source])
+            total += int(np.diff(linear_rows(connection)[0])[passed.neurons].sum())
         return total
 
     @property
@@ -213,11 +215,11 @@ class Result:
         nothing = (np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0))
         parts = [(start.targets, start.times, start.receptors, start.weights) if start else nothing]
         for projection in self._graph.projections_to(name):
-            indptr, indices, weights, delays = projection.connection.rows()
+            indptr, indices, weights, delays = linear_rows(projection.connection)
             kept = np.isin(indices, chosen)
             indptr = np.concatenate(([0], np.cumsum(kept)))[indptr]
             indices, weights, delays = indices[kept], weights[kept], delays[kept]
-            sent = self.spikes[projection.source][sample]
+            sent = passed_spikes(projection.connection, self.spikes[projection.source][sample])
             counts = np.diff(indptr)[sent.neurons]
             synapses = np.repeat(indptr[sent.neurons] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
             r = receptors.index(projection.receptor or receptors[0])

@@ -17,6 +17,7 @@ from eventsnn.simulation.event_driven import slice_events
 from eventsnn.simulation.hardware_layers import HardwareRunner, TimeGrid
 from eventsnn.simulation.layers import input_events
 from eventsnn.simulation.parallel import BlockPool, sample_blocks
+from eventsnn.simulation.windows import is_windowed
 from eventsnn.spikes import Spikes
 from eventsnn.training.effective_weights import clamp_weights, round_weights
 from eventsnn.training.first_spike_model import FirstSpikeModel
@@ -163,6 +164,11 @@ def _require_fits(hardware: Hardware, network: Sequential) -> None:
     """Raise for settings that the network's layers cannot have."""
     hardware.require_names([layer.name for layer in network.layers])
     for layer in network.layers:
+        if is_windowed(layer.connection):
+            raise ValidationError(
+                f"Trainer.hardware: population {layer.name!r} is driven by {layer.connection!r}, and noise per synapse "
+                "is for Dense connections; leave hardware out, or write the convolution out as Dense"
+            )
         needs = _needs_rest(hardware, hardware.of(layer.name))
         if needs and np.any(layer.neuron.i_bias != 0):
             raise ValidationError(

@@ -168,11 +168,14 @@ class ChainModel(OfChain):
         super().__init__(network, loss, t_max)
         self.arrays = self._network.parameters()
         self.rates = dict.fromkeys(self.arrays, 1.0)
-        self.by_layer = [[name] for name in self.arrays]
+        names = (f"{layer.name}.weight" for layer in network.layers)
+        self.by_layer = [[name] if name in self.arrays else [] for name in names]
 
     def block(self, gradients: dict[str, NDArray[np.floating]]) -> ChainGradient:
         """See `Model.block`."""
-        return ChainGradient(self._network, list(gradients.values()), self.loss, self.t_max)
+        layers = self._network.layers
+        d_weights = [gradients.get(f"{own.name}.weight", np.zeros_like(own.connection.weight)) for own in layers]
+        return ChainGradient(self._network, d_weights, self.loss, self.t_max)
 
     def outputs(self, spikes: Spikes, pool: BlockPool) -> NDArray[np.float64]:
         """See `Model.outputs`."""

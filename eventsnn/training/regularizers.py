@@ -85,7 +85,8 @@ class WeightBumping:
     max_silent_fraction : float or tuple of float
         Threshold of all layers, or one per layer; 1: never.
     targeted : bool
-        Bump only the neurons that are silent in some sample (True), or the whole layer.
+        Bump only the neurons that are silent in some sample (True), or the whole layer; of a convolution the channels
+        with such neurons.
     exponential : bool
         Double the size in every further batch that needs a bump of the same layer.
     """
@@ -128,7 +129,9 @@ class WeightBumping:
                     state.update(repeats=0, layer=layer)
                 # 2^30 bumps of any sensible size are beyond repair; the cap keeps the float finite.
                 size = self.size * 2.0 ** min(state["repeats"], 30) if self.exponential else self.size
-                weight[:, fraction > 0 if self.targeted else slice(None)] += weight.dtype.type(size)
+                # a convolution has no weights per neuron: its output channels with a silent neuron
+                silent = (fraction.reshape(-1, weight.shape[-1]) > 0).any(axis=0)
+                weight[..., silent if self.targeted else slice(None)] += weight.dtype.type(size)
                 state["repeats"] += 1
                 return layer
         state.update(repeats=0, layer=-1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eventsnn import LIF, Dense, Sequential
+from eventsnn import LIF, AvgPool2d, Conv2d, Dense, Sequential
 from eventsnn.errors import ValidationError
 from eventsnn.plotting import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
 from tests.plotting.fake import make_network
@@ -84,3 +84,22 @@ def test_plot_receptive_fields_chooses_evenly():
 def test_plot_receptive_fields_rejects_bad_input(arguments, message):
     with pytest.raises(ValidationError, match=message):
         plot_receptive_fields(make_network([6, 5, 3]), **arguments)
+
+
+def test_pictures_of_a_convolution_show_its_windows():
+    rng = np.random.default_rng(0)
+    first = Conv2d.normal((6, 6, 2), 5, 3, mean=0.0, std=1.0, rng=rng)
+    pool = AvgPool2d(first.out_shape, 2)
+    network = Sequential([first, LIF(1.0, 1.0), pool, Dense.normal(20, 3, mean=0.0, std=1.0, rng=rng), LIF(1.0, 1.0)])
+    figure = plot_weight_matrices(network)
+    axes = [ax for ax in figure.axes if ax.images]
+    np.testing.assert_array_equal(axes[0].images[0].get_array(), first.weight.reshape(18, 5))
+    assert axes[0].get_ylabel() == "place in the window"
+    assert axes[1].get_ylabel() == "pool over hidden"
+    figure = plot_receptive_fields(network, neurons=[0, 3])
+    tiles = [ax.images[0].get_array() for ax in figure.axes if ax.images]
+    np.testing.assert_array_equal(tiles[0], first.weight[:, :, 0, 0])
+    np.testing.assert_array_equal(tiles[1], first.weight[:, :, 1, 1])  # output 1, input 1
+    with pytest.raises(ValidationError, match=r"shape: the windows of 'hidden' are \(3, 3\)"):
+        plot_receptive_fields(network, shape=(6, 6))
+    plot_weight_histograms(network)
