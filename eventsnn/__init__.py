@@ -51,10 +51,12 @@ from eventsnn.surrogates import (
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
+    from eventsnn.conversion.convert import convert
     from eventsnn.conversion.import_onnx import ann_from_onnx
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
     from eventsnn.conversion.models import load_ann
+    from eventsnn.conversion.spiking_network import SpikingNetwork
     from eventsnn.gradients import (
         Margins,
         SpikeCountSurrogate,
@@ -165,6 +167,7 @@ __all__ = [
     "SpikeRateL1",
     "SpikeRateL2",
     "Spikes",
+    "SpikingNetwork",
     "StepDecay",
     "StepNeuron",
     "StraightThrough",
@@ -184,6 +187,7 @@ __all__ = [
     "check_eventprop",
     "check_gradients",
     "concatenate",
+    "convert",
     "datasets",
     "decode_first_spike",
     "decode_max_membrane",
@@ -209,10 +213,12 @@ __all__ = [
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
+    "eventsnn.conversion.convert": ("convert",),
     "eventsnn.conversion.import_onnx": ("ann_from_onnx",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
     "eventsnn.conversion.models": ("load_ann",),
+    "eventsnn.conversion.spiking_network": ("SpikingNetwork",),
     "eventsnn.gradients": (
         "Margins",
         "SpikeCountSurrogate",

@@ -101,3 +101,16 @@ def first_steps(starts, neurons, n_steps, first):
             for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                 if t < first[s, neurons[e]]:
                     first[s, neurons[e]] = t
+
+
+@kernel
+def order_of_rows(starts, neurons):
+    """0 where neurons ascend in every row, 1 where some are repeated, 2 where some descend."""
+    found = 0
+    for r in range(starts.size - 1):
+        for e in range(starts[r] + 1, starts[r + 1]):
+            if neurons[e] < neurons[e - 1]:
+                return 2
+            if neurons[e] == neurons[e - 1]:
+                found = 1
+    return found

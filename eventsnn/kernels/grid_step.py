@@ -138,7 +138,7 @@ def step_backward(
     u, e, d_counts, down, down_first, down_weight, down_transposed, formula, first, second, prepared, d_u,
     alpha, beta, gain, threshold, height, v_reset, reset, current, is_detached, window,
     loop_transposed, loop_indptr, loop_indices, loop_weights, loop_lags, h, a, error, slope, words, flags, active,
-    d_drive, d_threshold, d_sum, h_record,
+    d_drive, d_threshold, d_start, d_sum, h_record,
 ):  # fmt: skip
     """All steps of all samples, backwards.
 
@@ -150,8 +150,8 @@ def step_backward(
     d_u : dL/du of the loss, or of no samples; is_detached : the spikes of the reset are constants
     window : steps of truncated backpropagation, 0 for all
     h, a, error, slope, active : (n,) work; flags : as `fired` in `step_forward`, bytes of `words`
-    d_drive, d_threshold : (n,), added to, the latter only where it is not empty; d_sum : (n_samples, n), dL/dx summed
-        over the steps, likewise; h_record : dL/du of all, written where it is not empty
+    d_drive, d_threshold, d_start : (n,), added to, all but the first only where they are not empty
+    d_sum : (n_samples, n), dL/dx summed over the steps, likewise; h_record : dL/du of all, where it is not empty
     """
     zero, one = u.dtype.type(0.0), u.dtype.type(1.0)
     n_steps, n = u.shape[1], u.shape[2]
@@ -256,6 +256,9 @@ def step_backward(
                 kept_row = h_record[s, t]
                 for k in range(n):
                     kept_row[k] = h[k]
+        if d_start.size > 0:
+            for k in range(n):
+                d_start[k] += beta[k] * h[k]
 
 
 @kernel(fastmath={"contract"}, inline=True)
@@ -284,7 +287,7 @@ def factor_gradients(u, h, a, beta, drive, threshold, height, v_reset, v_start, 
         for t in range(u.shape[1]):
             for k in range(u.shape[2]):
                 old = u[s, t - 1, k] if t > 0 else v_start[k]
-                fired = old > threshold[k]
+                fired = t > 0 and old > threshold[k]  # nothing is reset before the first step
                 v, taken = old, zero
                 if reset == ZERO:
                     v = v_reset[k] if fired else old
