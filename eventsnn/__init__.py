@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
     from eventsnn.conversion.convert import convert
+    from eventsnn.conversion.import_onnx import ann_from_onnx
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
     from eventsnn.conversion.models import load_ann
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from eventsnn.simulation import Result, simulate
     from eventsnn.simulation.clock_driven import ClockedResult, simulate_clocked
     from eventsnn.simulation.grid_inputs import BinningWarning
+    from eventsnn.simulation.if_exact import IFRun, simulate_if
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
     from eventsnn.training.count_regularizers import (
         SpikeCountLowerBound,
@@ -127,6 +129,7 @@ __all__ = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -180,6 +183,7 @@ __all__ = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "check_eventprop",
@@ -205,6 +209,7 @@ __all__ = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 
@@ -212,6 +217,7 @@ __all__ = [
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
     "eventsnn.conversion.convert": ("convert",),
+    "eventsnn.conversion.import_onnx": ("ann_from_onnx",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
     "eventsnn.conversion.models": ("load_ann",),
@@ -228,6 +234,7 @@ _LAZY = {
     ),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.simulation.clock_driven": ("ClockedResult", "simulate_clocked"),
+    "eventsnn.simulation.if_exact": ("IFRun", "simulate_if"),
     "eventsnn.simulation.grid_inputs": ("BinningWarning",),
     "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE", "SpikeRateCrossEntropy"),
     "eventsnn.training.count_regularizers": (

@@ -43,6 +43,7 @@ PUBLIC = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -96,6 +97,7 @@ PUBLIC = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "check_eventprop",
@@ -121,6 +123,7 @@ PUBLIC = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 

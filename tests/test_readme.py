@@ -12,7 +12,7 @@ from eventsnn.experiments.config import list_configs
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-#: before a block that needs what the page's block before it has defined
+#: before a block that needs what the page's first block, and others that go on from it, have defined
 GOES_ON = "<!-- goes on -->\n"
 
 
@@ -20,11 +20,15 @@ def blocks(language):
     """Every block, with those before it that it needs."""
     found = []
     for page in PAGES:
-        text, before = page.read_text(), ""
+        text, chain = page.read_text(), ""
         for number, block in enumerate(BLOCK.finditer(text)):
-            if block[1] == language:
-                before = before + block[2] if text[: block.start()].endswith(GOES_ON) else block[2]
-                found.append(pytest.param(before, id=f"{page.stem}-{number}"))
+            if block[1] != language:
+                continue
+            code = block[2]
+            if not chain or text[: block.start()].endswith(GOES_ON):
+                chain += code
+                code = chain
+            found.append(pytest.param(code, id=f"{page.stem}-{number}"))
     return found
 
 

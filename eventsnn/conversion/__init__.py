@@ -18,6 +18,7 @@ from eventsnn.conversion.convert import convert
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
 from eventsnn.conversion.finetune import FineTuned, fine_tune
+from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
 from eventsnn.conversion.models import ModelInfo, load_ann, model_info
@@ -46,6 +47,7 @@ __all__ = [
     "ModelInfo",
     "ReLU",
     "SpikingNetwork",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "blocks_of",

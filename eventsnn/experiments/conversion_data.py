@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from eventsnn._names import hint
 from eventsnn.conversion.ann import ANN
+from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.models import MODELS, load_ann
 from eventsnn.currents import Currents
 from eventsnn.datasets import load_cifar10, load_mnist
@@ -67,7 +68,7 @@ def load_model(model: str) -> tuple[str, ANN]:
     path = Path(model)
     if not path.exists():
         raise ConfigError(f"{model}: no built-in network and no file{hint(model, MODELS)}")
-    return path.stem, ANN.load(path)
+    return path.stem, ann_from_onnx(path) if path.suffix == ".onnx" else ANN.load(path)
 
 
 def load_data(

@@ -6,10 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from eventsnn.conversion.spiking_network import SpikingNetwork
 
 from eventsnn.cli.main import main
 from eventsnn.conversion import ANN, Linear, ReLU
+from eventsnn.conversion.spiking_network import SpikingNetwork
 from eventsnn.experiments.conversion import ConversionSettings, convert_model
 
 N_INPUTS, N_CLASSES = 12, 3
@@ -124,6 +124,31 @@ def test_threads_change_nothing(model, data, tmp_path, kind):
     )
     assert np.array_equal(one.accuracy.accuracy, two.accuracy.accuracy)
     assert np.array_equal(one.accuracy.n_spikes, two.accuracy.n_spikes)
+
+
+def test_an_onnx_file_is_a_model(model, data, tmp_path, capsys):
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    ann = ANN.load(model)
+    names, nodes, value = ["w0", "b0", "w1"], onnx.helper.make_node, "x"
+    arrays = [ann.layers[0].weight, ann.layers[0].bias, ann.layers[2].weight]
+    kinds = [("Gemm", ["w0", "b0"]), ("Relu", []), ("MatMul", ["w1"])]
+    chain = []
+    for k, (kind, weights) in enumerate(kinds):
+        chain.append(nodes(kind, [value, *weights], [f"v{k}"]))
+        value = f"v{k}"
+    tensors = [onnx.numpy_helper.from_array(np.array(a), name) for a, name in zip(arrays, names, strict=True)]
+    ends = [
+        [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", size])]
+        for name, size in (("x", N_INPUTS), (value, N_CLASSES))
+    ]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(chain, "g", *ends, tensors)), tmp_path / "net.onnx")
+    accuracies = []
+    for own in (model, tmp_path / "net.onnx"):
+        assert (
+            main(["convert", str(own), "--data", data, "--timesteps", "4", "--no-plots", "--out", str(tmp_path)]) == 0
+        )
+        accuracies.append(re.search(r"^ANN: accuracy ([\d.]+) %$", capsys.readouterr().out, re.MULTILINE)[1])
+    assert accuracies[0] == accuracies[1]
 
 
 def test_x_and_y_alone_are_split(model, tmp_path, capsys):

@@ -107,7 +107,7 @@ def random_windows(
     """
     rng = np.random.default_rng([seed, list(FORMS).index(form)])
     first, pools, second = FORMS[form]
-    sizes, connections = {"x": int(np.prod(PLANE)), "out": 4}, []
+    sizes, connections = {"x": int(np.prod(PLANE))}, []
     scale = {"leaky": 0.5, "if": 0.3, "lif": 2.0}.get(kind, 0.2)
 
     def conv(shape, n_channels, size, mean=0.15, **options):
