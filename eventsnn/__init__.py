@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from eventsnn.simulation import Result, simulate
     from eventsnn.simulation.clock_driven import ClockedResult, simulate_clocked
     from eventsnn.simulation.grid_inputs import BinningWarning
+    from eventsnn.simulation.if_exact import IFRun, simulate_if
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
     from eventsnn.training.count_regularizers import (
         SpikeCountLowerBound,
@@ -127,6 +128,7 @@ __all__ = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -205,6 +207,7 @@ __all__ = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 
@@ -228,6 +231,7 @@ _LAZY = {
     ),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.simulation.clock_driven": ("ClockedResult", "simulate_clocked"),
+    "eventsnn.simulation.if_exact": ("IFRun", "simulate_if"),
     "eventsnn.simulation.grid_inputs": ("BinningWarning",),
     "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE", "SpikeRateCrossEntropy"),
     "eventsnn.training.count_regularizers": (

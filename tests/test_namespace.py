@@ -43,6 +43,7 @@ PUBLIC = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -121,6 +122,7 @@ PUBLIC = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 

@@ -35,7 +35,7 @@ _WEIGHT_BYTES = 2**18
 #: of windows that are multiplied at once
 _PATCH_BYTES = 2**21
 #: share of the inputs that spike above which a matrix product of all is cheaper; measured, see bench_conversion.py
-DENSE_ABOVE = 0.4
+DENSE_ABOVE = 0.5
 
 
 @dataclass
