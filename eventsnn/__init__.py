@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
     from eventsnn.conversion.convert import convert
+    from eventsnn.conversion.import_onnx import ann_from_onnx
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
     from eventsnn.conversion.models import load_ann
@@ -182,6 +183,7 @@ __all__ = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "check_eventprop",
@@ -215,6 +217,7 @@ __all__ = [
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
     "eventsnn.conversion.convert": ("convert",),
+    "eventsnn.conversion.import_onnx": ("ann_from_onnx",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
     "eventsnn.conversion.models": ("load_ann",),

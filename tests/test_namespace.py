@@ -97,6 +97,7 @@ PUBLIC = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "check_eventprop",

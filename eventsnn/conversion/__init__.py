@@ -17,6 +17,7 @@ from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.convert import convert
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
+from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
 from eventsnn.conversion.models import ModelInfo, load_ann, model_info
@@ -44,6 +45,7 @@ __all__ = [
     "ModelInfo",
     "ReLU",
     "SpikingNetwork",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "blocks_of",
