@@ -124,6 +124,15 @@ def test_folded_is_exact(case):
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 * np.abs(expected).max())  # measured: 2e-7
 
 
+def test_folded_keeps_the_widest_type():
+    draw = np.random.default_rng(8)
+    ann = ANN([Linear(draw.normal(size=(9, 7)).astype(np.float32)), norm(7, draw)], (9,))
+    x = draw.normal(size=(5, 9))
+    folded = ann.folded()
+    assert folded.dtype == ann.dtype == np.float64
+    np.testing.assert_allclose(folded.outputs(x), ann.outputs(x), rtol=0, atol=1e-13)  # sums of 9 numbers around 1
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
