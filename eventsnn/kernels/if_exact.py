@@ -33,42 +33,47 @@ from eventsnn.kernels.window_events import windows_of_pixel
 
 
 @kernel
-def _fire(c, drift, threshold, n, counts, now, t, at_t, subtracts, first, times, neurons, written):
-    """Spikes of unit n after `now` and before t or, with `at_t`, at t; returns the new `written`, -1 if full."""
-    while True:
-        height = c[n] + drift[n] * t
-        if not (height >= threshold[n] if at_t else height > threshold[n]):
-            return written
-        if written == times.size:
-            return -1
-        # the line decides whether, its crossing when; rounding may not take it out of the interval
-        when = t
-        if not at_t and drift[n] > 0.0:
-            when = min(max((threshold[n] - c[n]) / drift[n], now), t)
-        c[n] = c[n] - threshold[n] if subtracts else -drift[n] * when
-        counts[n] += 1
-        times[written], neurons[written] = when, first + n
-        written += 1
+def _fire(c, drift, threshold, counts, now, t, at_t, subtracts, first, times, neurons, written):
+    """Spikes of a window's units after `now` and before t or, with `at_t`, at t; returns the new `written`.
 
-
-@kernel
-def _fire_all(c, drift, threshold, counts, now, t, at_t, subtracts, first, times, neurons, written):
-    """`_fire` for all units of a window; mostly there is none, which a loop without branches finds out."""
-    some = False
-    if at_t:
-        for n in range(c.size):
-            some |= c[n] + drift[n] * t >= threshold[n]
-    else:
-        for n in range(c.size):
-            some |= c[n] + drift[n] * t > threshold[n]
-    if some:
-        for n in range(c.size):
-            written = _fire(
-                c, drift, threshold, n, counts, now, t, at_t, subtracts, first, times, neurons, written
-            )  # fmt: skip
-            if written < 0:
+    -1: no room is left; -2: a potential is not finite
+    """
+    for n in range(c.size):
+        while True:
+            height = c[n] + drift[n] * t
+            if not (height >= threshold[n] if at_t else height > threshold[n]):
+                break
+            if not math.isfinite(height):
+                return -2
+            if written == times.size:
                 return -1
+            # the line decides whether, its crossing when; rounding may not take it out of the interval
+            when = t
+            if not at_t and drift[n] > 0.0:
+                when = min(max((threshold[n] - c[n]) / drift[n], now), t)
+            c[n] = c[n] - threshold[n] if subtracts else -drift[n] * when
+            counts[n] += 1
+            times[written], neurons[written] = when, first + n
+            written += 1
     return written
+
+
+@kernel(inline=True)
+def _n_above(c, drift, threshold, t):
+    """How many units are above threshold at t; a sum, because a loop without branches is a few wide instructions."""
+    n_above = 0
+    for n in range(c.size):
+        n_above += c[n] + drift[n] * t > threshold[n]
+    return n_above
+
+
+@kernel(inline=True)
+def _n_at(c, drift, threshold, t):
+    """How many are at or above it."""
+    n_at = 0
+    for n in range(c.size):
+        n_at += c[n] + drift[n] * t >= threshold[n]
+    return n_at
 
 
 @kernel(allocates=True)
@@ -90,37 +95,35 @@ def if_layer(weight, offsets, rows, arrivals, c, received, drift, threshold, sub
     written = 0
     for i in range(offsets.size - 1):
         own, line, limit, count, first = c[i], drift[i], threshold[i], counts[i], i * n_channels
+        arrived = received[i]
         k, end, now = offsets[i], offsets[i + 1], 0.0
         while end > k and arrivals[end - 1] > t_max:
             end -= 1
-        if k == end or arrivals[k] > 0.0:  # a unit may start at its threshold
-            written = _fire_all(
-                own, line, limit, count, now, now, True, subtracts, first, times, neurons, written
-            )  # fmt: skip
+        if (k == end or arrivals[k] > 0.0) and _n_at(own, line, limit, 0.0) > 0:  # a unit may start at its threshold
+            written = _fire(own, line, limit, count, 0.0, 0.0, True, subtracts, first, times, neurons, written)
         while k < end and written >= 0:
             t = arrivals[k]
-            written = _fire_all(own, line, limit, count, now, t, False, subtracts, first, times, neurons, written)
+            if _n_above(own, line, limit, t) > 0:
+                written = _fire(own, line, limit, count, now, t, False, subtracts, first, times, neurons, written)
             while k < end and arrivals[k] == t:
                 row = rows[k]
                 for n in range(n_channels):
                     own[n] += weight[row, n]
-                    received[i, n] += weight[row, n]
+                    arrived[n] += weight[row, n]
                 k += 1
-            for n in range(n_channels):
-                if not math.isfinite(own[n]):
-                    return STATUS_NOT_FINITE, i
-            if written >= 0:
-                written = _fire_all(own, line, limit, count, t, t, True, subtracts, first, times, neurons, written)
+            if written >= 0 and _n_at(own, line, limit, t) > 0:
+                written = _fire(own, line, limit, count, t, t, True, subtracts, first, times, neurons, written)
             now = t
         if written >= 0:
-            written = _fire_all(
-                own, line, limit, count, now, t_max, False, subtracts, first, times, neurons, written
-            )  # fmt: skip
+            written = _fire(own, line, limit, count, now, t_max, False, subtracts, first, times, neurons, written)
         if written >= 0:
-            written = _fire_all(
-                own, line, limit, count, now, t_max, True, subtracts, first, times, neurons, written
-            )  # fmt: skip
-        if written < 0:
+            written = _fire(own, line, limit, count, now, t_max, True, subtracts, first, times, neurons, written)
+        total = 0.0
+        for n in range(n_channels):
+            total += own[n]
+        if written == -2 or not math.isfinite(total):
+            return STATUS_NOT_FINITE, i
+        if written == -1:
             return STATUS_BUFFER_FULL, i
     spare_times, spare_neurons = np.empty(written), np.empty(written, np.int64)
     sort_events(times, neurons, spare_times, spare_neurons, np.empty(written + 1, np.int64), 0, written)

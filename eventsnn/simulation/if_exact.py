@@ -235,7 +235,7 @@ class _Units:
         while True:
             c, received, counts = self._start.copy(), np.zeros_like(line), np.zeros(line.shape, np.int64)
             times, neurons = self._times[:max_events], self._neurons[:max_events]
-            status, n = if_layer(
+            status, n = if_layer(  # the number of spikes, or of the window where it stopped
                 self._weight, arriving.offsets, arriving.neurons, arriving.times, c, received, line, self._threshold,
                 self._subtracts, t_max, counts, times, neurons,
             )  # fmt: skip
@@ -246,7 +246,9 @@ class _Units:
                     f"simulate_if: layer {self.name!r} reached max_events={max_events} in sample {b}; are its "
                     "thresholds far too small? A larger max_events goes on"
                 )
-            self._times, self._neurons = np.empty(2 * times.size), np.empty(2 * times.size, np.int64)
+            # as many spikes per window as so far, and twice the room at least
+            room = max(2 * times.size, int(1.25 * times.size * len(line) / (n + 1)))
+            self._times, self._neurons = np.empty(room), np.empty(room, np.int64)
         if status == STATUS_NOT_FINITE:
             self._not_finite(b)
         sample.counts.append(counts.reshape(-1))
