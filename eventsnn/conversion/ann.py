@@ -65,9 +65,9 @@ class ANN:
 
     def __init__(self, layers: Iterable[ANNLayer], input_shape: Iterable[int]) -> None:
         object.__setattr__(self, "input_shape", _checked_shape(input_shape))
-        object.__setattr__(self, "layers", tuple(layers))
+        object.__setattr__(self, "layers", tuple(layers) if isinstance(layers, Iterable) else ())
         if not self.layers:
-            raise ValidationError("ANN.layers: must hold at least one layer")
+            raise ValidationError(f"ANN.layers: must be a sequence of at least one layer, got {layers!r}")
         _ = self.shapes
 
     @cached_property

@@ -104,6 +104,7 @@ def cases():
         "forward where back fails": [convolution, MaxPool(2), norm(6, draw), Flatten(), linear(24, 3)],
         "after flatten, per channel": [convolution, Flatten(), per_channel],
         "after flatten, per unit": [convolution, ReLU(), Flatten(), norm(96, draw), linear(96, 3)],
+        "after flatten, per unit, no ReLU": [convolution, Flatten(), norm(96, draw), linear(96, 3)],
         "two": [convolution, ReLU(), norm(6, draw), norm(6, draw), *head],
         "two after one layer": [convolution, norm(6, draw), norm(6, draw), ReLU(), *head],
         "dropout between": [convolution, Dropout(), norm(6, draw), ReLU(), *head],
