@@ -51,9 +51,12 @@ from eventsnn.surrogates import (
 if TYPE_CHECKING:
     from eventsnn import datasets, plotting
     from eventsnn.conversion.ann import ANN
+    from eventsnn.conversion.convert import convert
+    from eventsnn.conversion.import_onnx import ann_from_onnx
     from eventsnn.conversion.import_sklearn import ann_from_sklearn
     from eventsnn.conversion.import_torch import ann_from_torch
     from eventsnn.conversion.models import load_ann
+    from eventsnn.conversion.spiking_network import SpikingNetwork
     from eventsnn.gradients import (
         Margins,
         SpikeCountSurrogate,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:
     from eventsnn.simulation import Result, simulate
     from eventsnn.simulation.clock_driven import ClockedResult, simulate_clocked
     from eventsnn.simulation.grid_inputs import BinningWarning
+    from eventsnn.simulation.if_exact import IFRun, simulate_if
     from eventsnn.training.count_losses import SpikeCountCrossEntropy, SpikeCountMSE, SpikeRateCrossEntropy
     from eventsnn.training.count_regularizers import (
         SpikeCountLowerBound,
@@ -125,6 +129,7 @@ __all__ = [
     "FirstSpikeMSE",
     "Gaussian",
     "Hardware",
+    "IFRun",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -164,6 +169,7 @@ __all__ = [
     "SpikeRateL1",
     "SpikeRateL2",
     "Spikes",
+    "SpikingNetwork",
     "StepDecay",
     "StepNeuron",
     "StraightThrough",
@@ -177,11 +183,13 @@ __all__ = [
     "VoltageCrossEntropy",
     "VoltageGradient",
     "WeightBumping",
+    "ann_from_onnx",
     "ann_from_sklearn",
     "ann_from_torch",
     "check_eventprop",
     "check_gradients",
     "concatenate",
+    "convert",
     "datasets",
     "decode_first_spike",
     "decode_max_membrane",
@@ -201,15 +209,19 @@ __all__ = [
     "regular_spikes",
     "simulate",
     "simulate_clocked",
+    "simulate_if",
     "surrogate_of",
 ]
 
 # Module -> names loaded from it on first use; tests/test_namespace.py compares with the imports for type checkers.
 _LAZY = {
     "eventsnn.conversion.ann": ("ANN",),
+    "eventsnn.conversion.convert": ("convert",),
+    "eventsnn.conversion.import_onnx": ("ann_from_onnx",),
     "eventsnn.conversion.import_sklearn": ("ann_from_sklearn",),
     "eventsnn.conversion.import_torch": ("ann_from_torch",),
     "eventsnn.conversion.models": ("load_ann",),
+    "eventsnn.conversion.spiking_network": ("SpikingNetwork",),
     "eventsnn.gradients": (
         "Margins",
         "SpikeCountSurrogate",
@@ -222,6 +234,7 @@ _LAZY = {
     ),
     "eventsnn.simulation": ("Result", "simulate"),
     "eventsnn.simulation.clock_driven": ("ClockedResult", "simulate_clocked"),
+    "eventsnn.simulation.if_exact": ("IFRun", "simulate_if"),
     "eventsnn.simulation.grid_inputs": ("BinningWarning",),
     "eventsnn.training.count_losses": ("SpikeCountCrossEntropy", "SpikeCountMSE", "SpikeRateCrossEntropy"),
     "eventsnn.training.count_regularizers": (

@@ -100,6 +100,7 @@ class StepNeuron(Neuron):
         """The rule of n_neurons such neurons for steps of length dt."""
         factors = {"alpha": 0.0, "beta": 1.0} | self.factors(dt)
         ones, zeros = np.ones(n_neurons), np.zeros(n_neurons)
+        starts = self.per_neuron("v_init", n_neurons) if "v_init" in self.parameter_names() else zeros
         return StepRule(
             alpha=self._spread("alpha", factors["alpha"], n_neurons),
             beta=self._spread("beta", factors["beta"], n_neurons),
@@ -107,7 +108,7 @@ class StepNeuron(Neuron):
             drive=self.per_neuron("bias", n_neurons),
             threshold=self.per_neuron("v_threshold", n_neurons),
             v_reset=zeros,
-            v_start=zeros,
+            v_start=starts,
             reset=self.reset,
             reset_at=self.reset_at,
         )
@@ -115,6 +116,8 @@ class StepNeuron(Neuron):
     def parameter_gradients(self, of_rule: Mapping[str, Array], dt: float) -> dict[str, Array]:
         """dL/d(parameter) in the shape each was given in, from those of the rule, (n_neurons,) each."""
         found = {"bias": of_rule["drive"], "v_threshold": of_rule["threshold"]}
+        if "v_init" in self.parameter_names():
+            found["v_init"] = of_rule["start"]
         for name, slopes in self.factor_slopes(dt).items():
             found[name] = sum((of_rule[factor] * slope for factor, slope in slopes.items()), np.zeros(()))
         return {
@@ -149,6 +152,8 @@ class Leaky(StepNeuron):
     reset_at : {"next_step", "same_step"}
         "next_step": the threshold is subtracted from the potential of the next step, after its decay; the potential
         that `ClockedResult.v` and losses on it show is the same either way, that before the reset.
+    v_init : float or array_like, shape (n_neurons,)
+        Potential before the first step, v_(-1).
 
     Raises
     ------
@@ -177,6 +182,7 @@ class Leaky(StepNeuron):
     bias: Any = 0.0
     reset: Reset = "subtract"
     reset_at: ResetAt = "next_step"
+    v_init: Any = 0.0
 
     @classmethod
     def from_tau(cls, tau_mem: Any, *, dt: float, decay: Decay = "exponential", **others: Any) -> Leaky:
@@ -201,12 +207,12 @@ class IF(StepNeuron):
 
     Parameters
     ----------
-    v_threshold, bias, reset, reset_at : as for `Leaky`; the reset comes in the same step by default
+    v_threshold, bias, reset, reset_at, v_init : as for `Leaky`; the reset comes in the same step by default
 
     Notes
     -----
-    With reset "subtract" nothing is lost: the sum of inputs is the number of spikes times the threshold plus the
-    potential that is left (a soft reset); "zero" drops what lies above the threshold (a hard reset).
+    With reset "subtract" nothing is lost: `v_init` plus the sum of inputs is the number of spikes times the threshold
+    plus the potential that is left (a soft reset); "zero" drops what lies above the threshold (a hard reset).
 
     Examples
     --------
@@ -219,6 +225,7 @@ class IF(StepNeuron):
     bias: Any = 0.0
     reset: Reset = "subtract"
     reset_at: ResetAt = "same_step"
+    v_init: Any = 0.0
 
     def factors(self, dt: float) -> dict[str, Any]:
         """See `StepNeuron.factors`."""

@@ -160,12 +160,15 @@ class MaxPool2d:
 
     Notes
     -----
-    Input currents are not spikes: of a window the largest passes, in every step.
+    Numbers instead of spikes, such as input `Currents`, are not counted: of a window the largest passes, in every step.
+    A neuron that spikes twice in one step, which only inputs can, passes one spike.
 
     Over many steps the winner of "max_rate" is the neuron with the highest rate, so the gate passes the maximum of the
     rates; while the lead changes hands, spikes are lost or doubled. For neurons that fire once "first_spike" passes the
-    earliest spike, in continuous time too: `simulate` layer by layer, first-spike gradients, `Trainer` of a chain. Its
-    gradient goes to the winner; it is not that of a network in which another neuron would be first.
+    earliest spike, in continuous time too: `simulate` layer by layer, first-spike gradients, `Trainer` of a chain.
+
+    A gradient goes to the winner; it is not that of a network in which another neuron would win. On a time grid, before
+    there is a winner, it goes to the whole window, for each of its neurons would pass.
 
     Examples
     --------
@@ -200,6 +203,10 @@ class MaxPool2d:
     def n_post(self) -> int:
         """Number of channels after it."""
         return int(np.prod(self.out_shape))
+
+    def paths(self) -> Paths:
+        """Which windows every neuron before it lies in."""
+        return Paths.of_windows(self.windows, self.image_shape[2], self.image_shape[2])
 
     def __repr__(self) -> str:
         return f"MaxPool2d({_pool_text(self)}, rule {self.rule!r})"

@@ -24,6 +24,8 @@ from eventsnn import IF, CurrentLIF, Leaky, Synaptic, ValidationError
         (lambda: CurrentLIF(0.0, 1.0), "CurrentLIF.tau_mem: must be > 0"),
         (lambda: CurrentLIF(1.0, 1.0, decay="exp"), "CurrentLIF.decay: must be one of"),
         (lambda: IF(v_threshold=[1.0, 1.0], bias=[0.0]), "differ in length"),
+        (lambda: IF(v_init=np.inf), "IF.v_init: must be finite"),
+        (lambda: Leaky(0.5, v_init=[0.0, np.nan]), "Leaky.v_init: must be finite, got nan at neuron 1"),
     ],
 )
 def test_neurons_of_the_grid_refuse(build, message):
@@ -52,20 +54,20 @@ def test_step_rules_follow_the_parameters():
         Synaptic(alpha=0.7, beta=[0.4, 0.9]),
         CurrentLIF([10.0, 20.0], 5.0),
         CurrentLIF(10.0, [5.0, 6.0], decay="euler"),
-        IF(bias=[0.1, 0.2]),
+        IF(bias=[0.1, 0.2], v_init=0.3),
     ],
 )
 def test_parameter_gradients_are_those_of_the_rule(neuron):
     """Chain rule against central differences: L = a weighted sum of what the rule has."""
     rng = np.random.default_rng(0)
-    fields = ("alpha", "beta", "drive", "threshold")
+    fields = ("alpha", "beta", "drive", "threshold", "v_start")
     of_rule = {name: rng.normal(size=2) for name in fields}
 
     def value(cell):
         rule = cell.step_rule(2, 1.5)
         return sum(float(np.sum(of_rule[name] * getattr(rule, name))) for name in fields)
 
-    for name, gradient in neuron.parameter_gradients(of_rule, 1.5).items():
+    for name, gradient in neuron.parameter_gradients(of_rule | {"start": of_rule["v_start"]}, 1.5).items():
         given = np.asarray(getattr(neuron, name), dtype=float)
         assert gradient.shape == given.shape
         for index in np.ndindex(given.shape):

@@ -22,8 +22,9 @@ from eventsnn.errors import ValidationError
 
 __all__ = ["ANN"]
 
-#: values of the widest layer of a block of samples: some MB, so that a block stays in the processor's caches
-_BLOCK_VALUES = 2**20
+#: values of the widest layer of a block of samples, 16 MB in float32: memory stays bounded, and a weight that is read
+#: from it serves many samples
+_BLOCK_VALUES = 2**22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,7 +117,7 @@ class ANN:
         x : array_like of float, shape (n, *input_shape) or (n, n_inputs)
             In the units the network was trained on (pixels often as value / 255).
         batch_size : int >= 1, optional
-            Samples taken at a time; default: so many that a block of the widest layer has some MB.
+            Samples taken at a time; default: so many that the values of the widest layer take some 16 MB.
 
         Returns
         -------
@@ -132,8 +133,8 @@ class ANN:
         for block in self._blocks(len(samples), batch_size):
             values = samples[block].astype(self.dtype, copy=False)
             for layer in self._typed:
-                values = forward(layer, values)
-            out[block] = values.reshape(len(values), -1)
+                values = forward(layer, values, in_place=not np.may_share_memory(values, samples))
+            out[block] = values.reshape(len(values), self.n_outputs)
         return out
 
     def activations(self, x: ArrayLike) -> list[NDArray[np.floating]]:
@@ -189,20 +190,15 @@ class ANN:
 
     def _blocks(self, n: int, batch_size: int | None) -> Iterator[slice]:
         if batch_size is None:
-            batch_size = max(1, _BLOCK_VALUES // max(self._widths))
+            batch_size = max(1, _BLOCK_VALUES // self._widest)
         elif isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValidationError(f"ANN.batch_size: must be an integer >= 1, got {batch_size!r}")
         return (slice(k, k + batch_size) for k in range(0, n, int(batch_size)))
 
     @cached_property
-    def _widths(self) -> list[int]:
-        """Values per sample that each layer handles at once: the patches of a convolution, else what it gives."""
-        return [
-            math.prod(shape[:2]) * math.prod(layer.weight.shape[:3]) * layer.groups
-            if isinstance(layer, Convolution)
-            else math.prod(shape)
-            for layer, shape in zip(self.layers, self.shapes, strict=True)
-        ]
+    def _widest(self) -> int:
+        """Values per sample of the widest layer, the input included."""
+        return max(math.prod(shape) for shape in (self.input_shape, *self.shapes))
 
     # -- other forms ----------------------------------------------------------------------------------------------
 

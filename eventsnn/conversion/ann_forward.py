@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,25 +24,31 @@ __all__ = ["forward"]
 
 Values = NDArray[np.floating]
 
+#: values of the matrix of windows, one sample at least: 256 kB in float32, still in the cache when it is multiplied
+_PATCH_VALUES = 2**16
 
-def forward(layer: ANNLayer, x: Values) -> Values:
-    """Output of one layer, (n, *output_shape), for (n, *shape); the type of `x` is kept. May be a view of `x`."""
+
+def forward(layer: ANNLayer, x: Values, *, in_place: bool = False) -> Values:
+    """Output of one layer, (n, *output_shape), for (n, *shape); the type of `x` is kept.
+
+    May be a view of `x`, which is only written to where it may be, `in_place`.
+    """
     if isinstance(layer, Linear):
         return _add(x @ layer.weight, layer.bias)
     if isinstance(layer, Convolution):
-        return _add(_convolve(layer, x), layer.bias)
+        return _convolve(layer, x)
     if isinstance(layer, BatchNorm):
         factor, offset = layer.affine()
         out: Values = x * factor.astype(x.dtype)
         return _add(out, offset.astype(x.dtype))
     if isinstance(layer, ReLU):
-        return np.maximum(x, x.dtype.type(0))
+        return np.maximum(x, x.dtype.type(0), out=x if in_place else None)
     if isinstance(layer, AvgPool):
         return _sum_of_windows(layer, x)
     if isinstance(layer, MaxPool):
         return _largest_of_windows(layer, x)
     if isinstance(layer, Flatten):
-        return x.reshape(len(x), -1)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
     assert isinstance(layer, Dropout)
     return x
 
@@ -63,23 +70,26 @@ def _padded(x: Values, padding: tuple[int, int], value: float) -> Values:
 
 
 def _convolve(layer: Convolution, x: Values) -> Values:
-    """im2col, then one matrix product per group."""
+    """The windows of some samples copied into the rows of a matrix, times the weights; again for the next samples."""
     height, width, n_out = layer.output_shape(x.shape[1:])
     kernel_height, kernel_width, n_in, _ = layer.weight.shape
+    n_weights, share = kernel_height * kernel_width * n_in, n_out // layer.groups
     x = _padded(x, layer.padding, 0.0)
-    n = len(x)
     windows = np.lib.stride_tricks.sliding_window_view(x, (kernel_height, kernel_width), (1, 2))
     windows = windows[:, :: layer.stride[0], :: layer.stride[1]].transpose(0, 1, 2, 4, 5, 3)
-    if layer.groups == 1:
-        patches = windows.reshape(n * height * width, kernel_height * kernel_width * n_in)
-        return (patches @ layer.weight.reshape(-1, n_out)).reshape(n, height, width, n_out)
-    out = np.empty((n * height * width, n_out), x.dtype)
-    share = n_out // layer.groups
-    for g in range(layer.groups):
-        patches = windows[..., g * n_in : (g + 1) * n_in].reshape(n * height * width, -1)
-        weight = layer.weight[..., g * share : (g + 1) * share].reshape(-1, share)
-        out[:, g * share : (g + 1) * share] = patches @ weight
-    return out.reshape(n, height, width, n_out)
+    out = np.empty((len(x), height, width, n_out), x.dtype)
+    n = max(1, min(len(x), _PATCH_VALUES // (height * width * n_weights)))
+    buffer = np.empty((n, height, width, kernel_height, kernel_width, n_in), x.dtype)
+    for first in range(0, len(x), n):
+        block = out[first : first + n].reshape(-1, n_out)
+        patches = buffer[: len(block) // (height * width)]
+        for g in range(layer.groups):
+            np.copyto(patches, windows[first : first + n, ..., g * n_in : (g + 1) * n_in])
+            columns = slice(g * share, (g + 1) * share)
+            weight = layer.weight[..., columns].reshape(n_weights, share)
+            np.matmul(patches.reshape(-1, n_weights), weight, out=block[:, columns])
+        _add(block, layer.bias)
+    return out
 
 
 def _window_parts(layer: AvgPool | MaxPool, x: Values, padding_value: float) -> Any:

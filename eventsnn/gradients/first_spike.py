@@ -55,7 +55,7 @@ class BlockOutcome:
     n_clipped: int
     d_inputs: NDArray[np.float64] | None
     n_raised: int = 0
-    deferred: Any = None  # what is added up only after the blocks: see `surrogate.ConstantGradient`
+    deferred: Any = None  # what is added up only after the blocks: see `grid_adjoint.ConstantGradient`
 
 
 class BlockGradient:

@@ -220,7 +220,7 @@ def _on_grid(
     }
     n_samples = next(iter(sources.values())).n_samples
     labels = check_targets(grid.graph.populations[name].n_neurons, n_samples, targets)
-    wanted = {f"{own}.weight": np.zeros_like(array) for own, array in grid.weights.items()}
+    wanted = {own: np.zeros_like(array) for own, array in grid.graph.parameters().items()}
     for own, population in grid.graph.populations.items():
         if isinstance(population.neuron, StepNeuron):
             for key in population.neuron.parameter_names():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,13 @@ from eventsnn.clock import Clock
 from eventsnn.clocked_neurons import StepNeuron
 from eventsnn.errors import SimulationError
 from eventsnn.gradients.first_spike import BlockOutcome
+from eventsnn.gradients.grid_adjoint import Adjoint, ConstantGradient
 from eventsnn.gradients.grid_outputs import GridOutputs
+from eventsnn.gradients.window_gradient import add_weight_gradient, gather_windows
 from eventsnn.kernels.grid_narrow import weight_gradient_narrow
 from eventsnn.kernels.grid_projection import (
-    constant_dense,
     gather_dense,
     gather_sparse,
-    transpose_entries,
     weight_gradient_dense,
     weight_gradient_sparse,
 )
@@ -28,77 +27,12 @@ from eventsnn.kernels.surrogates import PREPARED
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
+from eventsnn.simulation.grid_windows import GridWindows
 
-__all__ = ["ClockedGradient", "ConstantGradient"]
+__all__ = ["ClockedGradient"]
 
 #: arrays of a number per neuron and step that forward and backward keep of a chunk
 _N_ARRAYS = 2
-
-
-@dataclass
-class ConstantGradient:
-    """Gradient of the weights of a dense connection from a constant input, as the two factors of a product.
-
-    Summing it up once for many samples loads and stores every row of the gradient once, and into one array in the order
-    of the blocks, so that they need no gradient of these weights, the largest of a network, of their own.
-
-    name : of the weights; place, samples, entries : the input by channel, see `kernels.grid_projection`
-    a : (n_samples, n), dL/dx summed over the steps
-    """
-
-    name: str
-    place: NDArray[np.int64]
-    samples: NDArray[np.int64]
-    entries: NDArray[np.floating]
-    a: NDArray[np.floating]
-
-    @classmethod
-    def of(cls, projection: GridProjection, events: GridEvents, d_drive: NDArray[np.floating]) -> ConstantGradient:
-        """From the inputs of a block and dL/d(drive) of the whole part."""
-        n_pre, n_post = projection.weight.shape
-        place = np.empty(n_pre + 1, np.int64)
-        samples, entries = np.empty_like(events.neurons), np.empty_like(events.values)
-        transpose_entries(events.starts, events.neurons, events.values, place, samples, entries)
-        mine = d_drive[:, projection.first : projection.first + n_post]
-        return cls(f"{projection.name}.weight", place, samples, entries, np.ascontiguousarray(mine))
-
-    def add(self, weight: NDArray[np.floating], begin: int, end: int) -> None:
-        """Add columns begin : end of the product to the gradient `weight`."""
-        constant_dense(self.place, self.samples, self.entries, self.a, begin, end, 0, weight)
-
-
-class _Adjoint:
-    """Buffers of one part for the way back, and its sums over a block.
-
-    down : the only way back into the part, a dense connection without delay to part `down_part`; else None
-    ways : all others, with the part they lead to
-    keeps_rows : whether dL/dx of every step is needed even with constant inputs
-    e : errors in, dL/dx out, (n_samples, n_steps, n)
-    """
-
-    def __init__(self, grid: GridNetwork, k: int, shape: tuple[int, int], wants_factors: bool) -> None:
-        part, dtype = grid.parts[k], grid.dtype
-        n, own = part.n, {name for name, _, _ in part.populations}
-        ways = [(later, p) for later, other in enumerate(grid.parts) for p in other.projections if p.source in own]
-        self.down: GridProjection | None = None
-        if len(ways) == 1 and len(own) == 1 and ways[0][1].is_dense and ways[0][1].lag == 0:
-            self.down_part, self.down = ways[0]
-        self.ways = [] if self.down is not None else ways
-        # of a part that only constant inputs drive, the sum over the steps is enough, and is in the nearest cache
-        from_populations = any(p.source not in grid.graph.inputs for p in part.projections)
-        has_loop = bool(part.loop.dense.size or part.loop.indptr.size)
-        several_inputs = len({p.source for p in part.projections}) > 1
-        self.keeps_rows = self.down is None or from_populations or has_loop or wants_factors or several_inputs
-        self.e = np.zeros((*shape, n), dtype)
-        self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
-        self.h, self.a, self.error, self.slope = (np.zeros(n, dtype) for _ in range(4))
-        self.words, self.active = np.zeros(-(-n // 8), np.uint64), np.empty(n, np.int64)
-        self.flags = self.words.view(np.uint8)
-        self.d_drive, self.d_threshold = np.zeros(n, dtype), np.zeros(n, dtype)
-        self.d_alpha, self.d_beta = np.zeros(n, dtype), np.zeros(n, dtype)
-        self.d_loop = np.zeros(part.loop.weights.size, dtype)
-        self.d_counts = np.zeros((shape[0], n), dtype)
-        self.nothing, self.no_sum = np.zeros((0, shape[1], n), dtype), np.zeros((0, n), dtype)
 
 
 class ClockedGradient:
@@ -143,7 +77,7 @@ class ClockedGradient:
         ]
         shape = (size, clock.n_steps)
         self._wants = [self._wanted_of(part) for part in grid.parts]
-        self._adjoints = [_Adjoint(grid, k, shape, "factors" in wants) for k, wants in enumerate(self._wants)]
+        self._adjoints = [Adjoint(grid, k, shape, "factors" in wants) for k, wants in enumerate(self._wants)]
 
     def _wanted_of(self, part: GridPart) -> set[str]:
         wanted = set()
@@ -151,6 +85,7 @@ class ClockedGradient:
             for key in ("alpha", "beta", "tau_mem", "tau_syn"):
                 wanted |= {"factors"} if f"{name}.{key}" in self.gradients else set()
             wanted |= {"threshold"} if f"{name}.v_threshold" in self.gradients else set()
+            wanted |= {"start"} if f"{name}.v_init" in self.gradients else set()
         return wanted
 
     # -- a block ---------------------------------------------------------------------------------------------------
@@ -250,18 +185,36 @@ class ClockedGradient:
                         narrow.flags, narrow.total, weight,
                     )  # fmt: skip
                 elif weight is not None and not events.is_constant:
-                    _add_weight_gradient(projection, events, e, weight)
+                    self._add_weight_gradient(projection, events, e, weight)
             self._add_loop_gradient(k, part, adjoint, e)
 
     def _gather(
-        self, projection: GridProjection, a: NDArray[np.floating], source: int, e: NDArray[np.floating]
+        self, projection: GridProjection | GridWindows, a: NDArray[np.floating], source: int, e: NDArray[np.floating]
     ) -> None:
-        if projection.is_dense:
+        if isinstance(projection, GridWindows):
+            gather_windows(self.runner.windows[projection.name], a, self.window, source, e)
+        elif projection.is_dense:
             gather_dense(projection.transposed, a, projection.lag, projection.first, self.window, source, e)
         else:
             gather_sparse(
                 projection.indptr, projection.indices, projection.weight, projection.lags, a, projection.first,
                 self.window, source, e,
+            )  # fmt: skip
+
+    def _add_weight_gradient(
+        self, projection: GridProjection | GridWindows, events: GridEvents, a: NDArray[np.floating],
+        weight: NDArray[np.floating],
+    ) -> None:  # fmt: skip
+        if isinstance(projection, GridWindows):
+            add_weight_gradient(self.runner.windows[projection.name], a, weight)
+        elif projection.is_dense:
+            weight_gradient_dense(
+                events.starts, events.neurons, events.values, a, projection.lag, projection.first, weight
+            )
+        else:
+            weight_gradient_sparse(
+                events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,
+                projection.first, weight.reshape(-1),
             )  # fmt: skip
 
     def _slopes(self, k: int, n_samples: int) -> NDArray[np.floating]:
@@ -304,8 +257,8 @@ class ClockedGradient:
             rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset, rule.reset, rule.current,
             self.clock.detach_reset, self.window, loop.transposed, loop.indptr, loop.indices, loop.weights, loop.lags,
             adjoint.h, adjoint.a, adjoint.error, adjoint.slope, adjoint.words, adjoint.flags, adjoint.active,
-            adjoint.d_drive, adjoint.d_threshold if "threshold" in wants else nothing, d_sum,
-            adjoint.h_record[:n_samples],
+            adjoint.d_drive, adjoint.d_threshold if "threshold" in wants else nothing,
+            adjoint.d_start if "start" in wants else nothing, d_sum, adjoint.h_record[:n_samples],
         )  # fmt: skip
         if "factors" in wants:
             factor_gradients(
@@ -319,7 +272,7 @@ class ClockedGradient:
             return -1, 0.0, 0.0
         return (PREPARED, 0.0, 0.0) if part.rule.never_fires.any() else self.clock.surrogate.row_formula()
 
-    def _add_loop_gradient(self, k: int, part: GridPart, adjoint: _Adjoint, e: NDArray[np.floating]) -> None:
+    def _add_loop_gradient(self, k: int, part: GridPart, adjoint: Adjoint, e: NDArray[np.floating]) -> None:
         loop, buffers = part.loop, self.runner.buffers[k]
         nothing = np.empty(0, e.dtype)
         if loop.dense.size:
@@ -348,46 +301,36 @@ class ClockedGradient:
                 weight, events = self.gradients.get(name), inputs.get(projection.source)
                 if events is None or not events.is_constant or (weight is None and name not in self.deferred):
                     continue
-                if not projection.is_dense:
+                if not isinstance(projection, GridProjection) or not projection.is_dense:
                     assert weight is not None  # only dense ones are deferred
-                    _add_weight_gradient(projection, events, d_constants[k][:, None], weight)
+                    if isinstance(projection, GridWindows):
+                        self.runner.windows[projection.name].through_pools(events, 1)
+                    self._add_weight_gradient(projection, events, d_constants[k][:, None], weight)
                     continue
                 constant = ConstantGradient.of(projection, events, d_constants[k])
                 if weight is None:
                     found.append(constant)
                 else:
                     constant.add(weight, 0, weight.shape[1])
-            for name, places in zip(part.loop.names, part.loop.places, strict=False):
+            loop = part.loop
+            for name, connection, places in zip(loop.names, loop.connections, loop.places, strict=False):
                 weight = self.gradients.get(f"{name}.weight")
                 if weight is not None:
-                    weight += adjoint.d_loop[places].reshape(weight.shape)
+                    weight += connection.fold(adjoint.d_loop[places])
             self._add_neuron_gradients(part, adjoint)
-            for total in (adjoint.d_drive, adjoint.d_threshold, adjoint.d_alpha, adjoint.d_beta, adjoint.d_loop):
-                total[:] = 0
+            adjoint.clear_sums()
         return found
 
-    def _add_neuron_gradients(self, part: GridPart, adjoint: _Adjoint) -> None:
+    def _add_neuron_gradients(self, part: GridPart, adjoint: Adjoint) -> None:
         for name, first, n in part.populations:
             neuron = self.grid.neurons[name]
             mine = slice(first, first + n)
             of_rule = {
                 "drive": adjoint.d_drive[mine], "threshold": adjoint.d_threshold[mine],
-                "alpha": adjoint.d_alpha[mine], "beta": adjoint.d_beta[mine],
+                "alpha": adjoint.d_alpha[mine], "beta": adjoint.d_beta[mine], "start": adjoint.d_start[mine],
             }  # fmt: skip
             if isinstance(neuron, StepNeuron):
                 for key, gradient in neuron.parameter_gradients(of_rule, self.clock.dt).items():
                     target = self.gradients.get(f"{name}.{key}")
                     if target is not None:
                         target += gradient * self.scales.get(f"{name}.{key}", 1.0)
-
-
-def _add_weight_gradient(
-    projection: GridProjection, events: GridEvents, a: NDArray[np.floating], weight: NDArray[np.floating]
-) -> None:
-    if projection.is_dense:
-        weight_gradient_dense(events.starts, events.neurons, events.values, a, projection.lag, projection.first, weight)
-    else:
-        weight_gradient_sparse(
-            events.starts, events.neurons, events.values, projection.indptr, projection.indices, projection.lags, a,
-            projection.first, weight.reshape(-1),
-        )  # fmt: skip

@@ -78,47 +78,55 @@ def add_weighted_rows(rows, factors, n, weight, low, high, out):
 
 
 @kernel(inline=True)
+def list_window(neurons, values, y, x, g, geometry, place, rows, factors):
+    """Weight rows of the events in the window at (y, x) that lie in group g, and their values; returns their number."""
+    height, width, channels = geometry[HEIGHT], geometry[WIDTH], geometry[CHANNELS]
+    kernel_width, groups = geometry[KERNEL_WIDTH], geometry[GROUPS]
+    own = channels // groups
+    x0 = x * geometry[STRIDE_X] - geometry[PAD_X]
+    left, right = max(x0, 0), min(x0 + kernel_width, width)
+    is_plain, n = values.size == 0, 0
+    for ky in range(geometry[KERNEL_HEIGHT]):
+        row = y * geometry[STRIDE_Y] - geometry[PAD_Y] + ky
+        if row < 0 or row >= height or left >= right:
+            continue
+        first, last = place[row * width + left], place[row * width + right]
+        if groups == 1:
+            offset = (row * width + x0 - ky * kernel_width) * channels
+            for e in range(first, last):
+                rows[n + e - first] = neurons[e] - offset
+            if not is_plain:
+                for e in range(first, last):
+                    factors[n + e - first] = values[e]
+            n += last - first
+            continue
+        for e in range(first, last):
+            pixel = neurons[e] // channels
+            channel = neurons[e] - pixel * channels - g * own
+            if channel >= 0 and channel < own:
+                rows[n] = (ky * kernel_width + pixel - row * width - x0) * own + channel
+                if not is_plain:
+                    factors[n] = values[e]
+                n += 1
+    return n
+
+
+@kernel(inline=True)
 def convolve_step(neurons, values, start, stop, weight, geometry, place, rows, factors, out):
     """Add what the events start : stop of one step give to out (out_height * out_width, out_channels).
 
     `values` is empty where all are 1. Returns the number of weight rows that were added.
     """
-    height, width, channels = geometry[HEIGHT], geometry[WIDTH], geometry[CHANNELS]
-    kernel_height, kernel_width = geometry[KERNEL_HEIGHT], geometry[KERNEL_WIDTH]
     out_width, groups = geometry[OUT_WIDTH], geometry[GROUPS]
-    own, out_channels = channels // groups, out.shape[1] // groups
-    first_events(neurons, start, stop, channels, place)
-    is_plain, n_added = values.size == 0, 0
+    out_channels = out.shape[1] // groups
+    first_events(neurons, start, stop, geometry[CHANNELS], place)
+    n_added = 0
     for y in range(geometry[OUT_HEIGHT]):
         for x in range(out_width):
-            x0 = x * geometry[STRIDE_X] - geometry[PAD_X]
-            left, right = max(x0, 0), min(x0 + kernel_width, width)
             for g in range(groups):
-                n = 0
-                for ky in range(kernel_height):
-                    row = y * geometry[STRIDE_Y] - geometry[PAD_Y] + ky
-                    if row < 0 or row >= height or left >= right:
-                        continue
-                    first, last = place[row * width + left], place[row * width + right]
-                    if groups == 1:
-                        offset = (row * width + x0 - ky * kernel_width) * channels
-                        for e in range(first, last):
-                            rows[n + e - first] = neurons[e] - offset
-                        if not is_plain:
-                            for e in range(first, last):
-                                factors[n + e - first] = values[e]
-                        n += last - first
-                        continue
-                    for e in range(first, last):
-                        pixel = neurons[e] // channels
-                        channel = neurons[e] - pixel * channels - g * own
-                        if channel >= 0 and channel < own:
-                            rows[n] = (ky * kernel_width + pixel - row * width - x0) * own + channel
-                            if not is_plain:
-                                factors[n] = values[e]
-                            n += 1
+                n = list_window(neurons, values, y, x, g, geometry, place, rows, factors)
                 low, high = g * out_channels, (g + 1) * out_channels
-                if is_plain:
+                if values.size == 0:
                     add_weight_rows(rows, n, weight, low, high, out[y * out_width + x, low:high])
                 else:
                     add_weighted_rows(rows, factors, n, weight, low, high, out[y * out_width + x, low:high])

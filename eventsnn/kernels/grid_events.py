@@ -58,18 +58,17 @@ def inspect_binning(offsets, neurons, times, dt, n_steps, seen):
 def events_of_rows(rows, starts, neurons, values):
     """Non-zero entries of rows (n_samples, n_neurons, n_steps) by (sample, step); returns their number.
 
-    Only counts, into `starts`, where `neurons` is too short.
+    neurons, values : one place longer than there may be entries; without a branch, an entry of zero is overwritten
     """
     place, e = 0, 0
     starts[0] = 0
     for s in range(rows.shape[0]):
         for t in range(rows.shape[2]):
             for j in range(rows.shape[1]):
-                if rows[s, j, t] != 0:
-                    if e < neurons.size:
-                        neurons[e] = j
-                        values[e] = rows[s, j, t]
-                    e += 1
+                value = rows[s, j, t]
+                neurons[e] = j
+                values[e] = value
+                e += value != 0
             place += 1
             starts[place] = e
     return e
@@ -102,3 +101,16 @@ def first_steps(starts, neurons, n_steps, first):
             for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                 if t < first[s, neurons[e]]:
                     first[s, neurons[e]] = t
+
+
+@kernel
+def order_of_rows(starts, neurons):
+    """0 where neurons ascend in every row, 1 where some are repeated, 2 where some descend."""
+    found = 0
+    for r in range(starts.size - 1):
+        for e in range(starts[r] + 1, starts[r + 1]):
+            if neurons[e] < neurons[e - 1]:
+                return 2
+            if neurons[e] == neurons[e - 1]:
+                found = 1
+    return found

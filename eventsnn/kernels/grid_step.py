@@ -8,8 +8,7 @@ without branch.
 
 from __future__ import annotations
 
-import numpy as np
-
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.grid_projection import add_rows, same_window
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.surrogates import PREPARED, RELU_DERIVATIVE, STRAIGHT_THROUGH, TRIANGULAR, fill_row
@@ -20,28 +19,8 @@ NONE, ZERO, SUBTRACT, SUBTRACT_LATER = 0, 1, 2, 3
 NO_CURRENT, EARLY, LATE = 0, 1, 2
 # a scalar product for one neuron costs about as much as its share of a sweep over so many
 _DOTS = 8
-# where one in so many fires, whether the next word of flags is empty cannot be predicted, and looking at every flag is
-# cheaper: 7 instead of 17 us for 25 steps of 1,000 neurons with 4,900 spikes
-_ONE_BY_ONE = 12
-
-
-@kernel(inline=True)
-def list_flags(words, neurons, n_listed):
-    """Append the places of the flags that are set; words : the flags, eight bytes of 0 or 1 each, the lowest first.
-
-    Costs by the word and by the flag that is set, without a branch on single flags.
-    """
-    bytes_in_order = np.uint64(0x0001020304050607)
-    shift, one, zero = np.uint64(56), np.uint64(1), np.uint64(0)
-    for j in range(words.size):
-        word = words[j]
-        while word != zero:
-            lowest = word & (~word + one)
-            # moved to the top is the byte that holds the number of the lowest flag
-            neurons[n_listed] = 8 * j + np.int64((lowest * bytes_in_order) >> shift)
-            n_listed += 1
-            word ^= lowest
-    return n_listed
+# where one in so many fires, looking at every flag is as cheap as going from one to the next
+_ONE_BY_ONE = 3
 
 
 @kernel(fastmath={"contract"})
@@ -159,7 +138,7 @@ def step_backward(
     u, e, d_counts, down, down_first, down_weight, down_transposed, formula, first, second, prepared, d_u,
     alpha, beta, gain, threshold, height, v_reset, reset, current, is_detached, window,
     loop_transposed, loop_indptr, loop_indices, loop_weights, loop_lags, h, a, error, slope, words, flags, active,
-    d_drive, d_threshold, d_sum, h_record,
+    d_drive, d_threshold, d_start, d_sum, h_record,
 ):  # fmt: skip
     """All steps of all samples, backwards.
 
@@ -171,8 +150,8 @@ def step_backward(
     d_u : dL/du of the loss, or of no samples; is_detached : the spikes of the reset are constants
     window : steps of truncated backpropagation, 0 for all
     h, a, error, slope, active : (n,) work; flags : as `fired` in `step_forward`, bytes of `words`
-    d_drive, d_threshold : (n,), added to, the latter only where it is not empty; d_sum : (n_samples, n), dL/dx summed
-        over the steps, likewise; h_record : dL/du of all, written where it is not empty
+    d_drive, d_threshold, d_start : (n,), added to, all but the first only where they are not empty
+    d_sum : (n_samples, n), dL/dx summed over the steps, likewise; h_record : dL/du of all, where it is not empty
     """
     zero, one = u.dtype.type(0.0), u.dtype.type(1.0)
     n_steps, n = u.shape[1], u.shape[2]
@@ -277,6 +256,9 @@ def step_backward(
                 kept_row = h_record[s, t]
                 for k in range(n):
                     kept_row[k] = h[k]
+        if d_start.size > 0:
+            for k in range(n):
+                d_start[k] += beta[k] * h[k]
 
 
 @kernel(fastmath={"contract"}, inline=True)
@@ -305,7 +287,7 @@ def factor_gradients(u, h, a, beta, drive, threshold, height, v_reset, v_start, 
         for t in range(u.shape[1]):
             for k in range(u.shape[2]):
                 old = u[s, t - 1, k] if t > 0 else v_start[k]
-                fired = old > threshold[k]
+                fired = t > 0 and old > threshold[k]  # nothing is reset before the first step
                 v, taken = old, zero
                 if reset == ZERO:
                     v = v_reset[k] if fired else old

@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.constants import (
     CROSS,
     GAIN,
@@ -78,18 +79,6 @@ def _sweep(weight, j0, j1, j2, j3, values, k, last, theta, work, now, new, flags
         work[new, n] = a
         work[new + 1, n] = b
         flags[n] = top > work[OFF, n]
-
-
-@kernel
-def _collect(words, flags, flagged):
-    """Indices of the neurons with a flag, in order, in `flagged`; returns how many. `words`: eight flags each."""
-    found = 0
-    for i in range(words.size):
-        if words[i] != 0:
-            for n in range(8 * i, 8 * i + 8):
-                flagged[found] = n
-                found += flags[n] != 0
-    return found
 
 
 @kernel
@@ -189,7 +178,7 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
                 weight, neurons[k], neurons[min(k + 1, last)], neurons[min(k + 2, last)], neurons[last],
                 values, k, last, theta, work, now, new, flags,
             )  # fmt: skip
-            n_flagged = _collect(words, flags, flagged)
+            n_flagged = list_flags(words, flagged, 0)
             if n_flagged > 0:
                 stop = min(last + 1, end - 1)  # the interval after the sample's last event comes later
                 if only_first:
@@ -211,14 +200,14 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
         if k == end and end > start:
             if only_first:
                 _flag_peaks(constants, work, n_post, now, flags)
-                n_flagged = _collect(words, flags, flagged)
+                n_flagged = list_flags(words, flagged, 0)
                 n_found = first_crossings_at_end(
                     constants, clock, values, end - 1, flagged, n_flagged, work, now, found_floats, found_places,
                     n_found,
                 )  # fmt: skip
             else:
                 flag_late(constants, clock[TIME, end - 1] - clock[REFERENCE, end - 1], work, n_post, now, flags)
-                n_flagged = _collect(words, flags, flagged)
+                n_flagged = list_flags(words, flagged, 0)
                 written = spikes_at_end(
                     constants, clock, end - 1, flagged, n_flagged, work, now, ends, counts, out_times, out_neurons,
                     trace, written,

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.convolution import (
     CHANNELS,
     HEIGHT,
@@ -37,7 +38,7 @@ from eventsnn.kernels.convolution import (
     add_weighted_rows,
     convolve_step,
 )
-from eventsnn.kernels.grid_step import NONE, SUBTRACT, list_flags
+from eventsnn.kernels.grid_step import NONE, SUBTRACT
 from eventsnn.kernels.jit import kernel
 
 
@@ -101,7 +102,7 @@ def hand_on(
     return list_windows(plane_flag_words, plane, out_neurons, n_out)
 
 
-@kernel(fastmath={"contract"}, inline=True)
+@kernel(fastmath={"contract"})
 def fire(v, x, scale, bias, beta, threshold, reset, fired):
     """One step of all neurons: u = beta v + scale x + bias; x : (n_rows, width)."""
     zero = v.dtype.type(0.0)
@@ -129,36 +130,46 @@ def fire(v, x, scale, bias, beta, threshold, reset, fired):
 
 
 @kernel(fastmath={"contract"})
+def fire_again(v, drive, beta, threshold, reset, fired):
+    """One step of neurons whose inputs are the same in all of them; v, drive : (n_rows, width).
+
+    A function of its own: inside the loop over steps LLVM does not vectorise it, and it takes six times as long.
+    """
+    zero = v.dtype.type(0.0)
+    width = beta.size
+    for r in range(v.shape[0]):
+        row, given, flags = v[r], drive[r], fired[r * width : (r + 1) * width]
+        if reset == SUBTRACT:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                fires = u > threshold[k]
+                lower = u - threshold[k]
+                row[k] = lower if fires else u
+                flags[k] = fires
+        elif reset == NONE:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                row[k] = u
+                flags[k] = u > threshold[k]
+        else:
+            for k in range(width):
+                u = beta[k] * row[k] + given[k]
+                fires = u > threshold[k]
+                row[k] = zero if fires else u
+                flags[k] = fires
+
+
+@kernel(fastmath={"contract"})
 def fire_constant(
     drive, v, beta, threshold, reset, n_steps, fired, words, pool, plane, plane_flags, plane_flag_words,
     out_starts, out_neurons, n_spikes, counts,
 ):  # fmt: skip
     """Neurons with the same input in every step, drive (n_samples, n_rows, width), their bias in it."""
-    zero = v.dtype.type(0.0)
-    width, n_out = beta.size, 0
+    n_out = 0
     out_starts[0] = 0
     for s in range(v.shape[0]):
         for t in range(n_steps):
-            for r in range(v.shape[1]):
-                row, given, flags = v[s, r], drive[s, r], fired[r * width : (r + 1) * width]
-                if reset == SUBTRACT:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        fires = u > threshold[k]
-                        lower = u - threshold[k]
-                        row[k] = lower if fires else u
-                        flags[k] = fires
-                elif reset == NONE:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        row[k] = u
-                        flags[k] = u > threshold[k]
-                else:
-                    for k in range(width):
-                        u = beta[k] * row[k] + given[k]
-                        fires = u > threshold[k]
-                        row[k] = zero if fires else u
-                        flags[k] = fires
+            fire_again(v[s], drive[s], beta, threshold, reset, fired)
             n_out = hand_on(
                 fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
             )

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsnn.kernels.grid_step import list_flags
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.jit import kernel
 
-__all__ = ["average_events", "gate_events", "gate_step"]
+__all__ = ["average_events", "gate_events", "gate_step", "maximum_events"]
 
 #: rules of a gate
 MAX_RATE, FIRST_SPIKE = 0, 1
@@ -84,4 +84,29 @@ def gate_events(
         if passed.size > 0:
             for e in range(first, n_new):
                 passed[e] = winners[s, new_neurons[e]]
+        new_starts[r + 1] = n_new
+
+
+@kernel
+def maximum_events(starts, neurons, values, indptr, inputs, plane, new_starts, new_neurons, new_values):
+    """The largest number in every window, by row; what is not listed is 0, and zeros are not listed on.
+
+    indptr, inputs : the inputs of every window; plane : (n_inputs,) zeros, and zero again afterwards
+    new_neurons, new_values : as long as there are rows and windows, at most
+    """
+    n_new = 0
+    new_starts[0] = 0
+    for r in range(starts.size - 1):
+        for e in range(starts[r], starts[r + 1]):
+            plane[neurons[e]] += values[e]
+        for w in range(indptr.size - 1):
+            best = plane[inputs[indptr[w]]]
+            for p in range(indptr[w] + 1, indptr[w + 1]):
+                best = max(best, plane[inputs[p]])
+            if best != 0:
+                new_neurons[n_new] = w
+                new_values[n_new] = best
+                n_new += 1
+        for e in range(starts[r], starts[r + 1]):
+            plane[neurons[e]] = 0
         new_starts[r + 1] = n_new

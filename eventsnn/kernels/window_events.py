@@ -26,7 +26,7 @@ from eventsnn.kernels.sorting import sort_events
 
 
 @kernel(inline=True)
-def _windows_of(pixel, size, stride, padding, n_windows):
+def windows_of_pixel(pixel, size, stride, padding, n_windows):
     """The windows along one axis that hold a pixel: first, and one behind the last."""
     low = pixel + padding - size + 1
     first = (low + stride - 1) // stride if low > 0 else 0
@@ -44,8 +44,8 @@ def count_window_events(geometry, events, offsets):
         for k in range(events.offsets[b], events.offsets[b + 1]):
             pixel = events.neurons[k] // n_channels
             y, x = pixel // width, pixel % width
-            x_first, x_end = _windows_of(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
-            y_first, y_end = _windows_of(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
+            x_first, x_end = windows_of_pixel(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
+            y_first, y_end = windows_of_pixel(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
             for window_y in range(y_first, y_end):
                 for window_x in range(x_first, x_end):
                     offsets[first + window_y * n_x + window_x] += 1
@@ -76,8 +76,8 @@ def window_events(geometry, events, delay, places, made, origins):
             pixel, channel = events.neurons[k] // n_channels, events.neurons[k] % n_channels
             y, x = pixel // width, pixel % width
             t = events.times[k] + delay
-            x_first, x_end = _windows_of(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
-            y_first, y_end = _windows_of(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
+            x_first, x_end = windows_of_pixel(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
+            y_first, y_end = windows_of_pixel(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
             for window_y in range(y_first, y_end):
                 row = (y + geometry[PAD_Y] - window_y * geometry[STRIDE_Y]) * geometry[KERNEL_WIDTH]
                 for window_x in range(x_first, x_end):
@@ -111,8 +111,8 @@ def pooled_events(geometry, events, only_first, winners, made, origins):
             neuron = events.neurons[k]
             pixel, channel = neuron // n_channels, neuron % n_channels
             y, x = pixel // width, pixel % width
-            x_first, x_end = _windows_of(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
-            y_first, y_end = _windows_of(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
+            x_first, x_end = windows_of_pixel(x, geometry[KERNEL_WIDTH], geometry[STRIDE_X], geometry[PAD_X], n_x)
+            y_first, y_end = windows_of_pixel(y, geometry[KERNEL_HEIGHT], geometry[STRIDE_Y], geometry[PAD_Y], n_y)
             for window_y in range(y_first, y_end):
                 for window_x in range(x_first, x_end):
                     pool = (window_y * n_x + window_x) * n_channels + channel

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn.kernels.bits import FLAGS_AT_ONCE
 from eventsnn.kernels.convolution import convolve_events
 from eventsnn.kernels.grid_projection import constant_dense
 from eventsnn.kernels.layer_steps import (
@@ -34,7 +35,7 @@ _WEIGHT_BYTES = 2**18
 #: of windows that are multiplied at once
 _PATCH_BYTES = 2**21
 #: share of the inputs that spike above which a matrix product of all is cheaper; measured, see bench_conversion.py
-DENSE_ABOVE = 0.4
+DENSE_ABOVE = 0.5
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Scratch:
 
     def flags(self, name: str, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """A byte for each of n, zero, and the same as words."""
-        words: NDArray[np.uint64] = self.take(name, (-(-n // 8),), np.uint64)
+        words: NDArray[np.uint64] = self.take(name, (-(-n // FLAGS_AT_ONCE) * (FLAGS_AT_ONCE // 8),), np.uint64)
         words[:] = 0
         return words.view(np.uint8)[:n], words
 

@@ -25,7 +25,7 @@ __all__ = ["ChainRun", "run_chain"]
 #: numbers of a dense layer's inputs that are held at once, in bytes
 _INPUT_BYTES = 2**21
 #: samples that are taken through a layer together, at most
-_TOGETHER = 32
+_TOGETHER = 96
 
 
 @dataclass
@@ -128,7 +128,8 @@ def run_chain(
                 report(float((high - low) * n_steps), int(runs[-1].n_spikes.sum()))
         return runs
 
-    size = _samples_together(plan, min(window, n_steps))
+    is_constant = isinstance(inputs, Currents) and inputs.is_constant
+    size = _samples_together(plan, min(window, n_steps), is_constant)
     bar = TimeBar(0.0, float(n_steps), source.n_samples, enabled=progress)
     with _one_blas_thread(), BlockPool(n_threads) as pool, bar:
         runs = [run for runs in pool.map(work, sample_blocks(source.n_samples)) for run in runs]
@@ -154,9 +155,10 @@ def run_chain(
     return found
 
 
-def _samples_together(plan: ChainPlan, n_steps: int) -> int:
+def _samples_together(plan: ChainPlan, n_steps: int, is_constant: bool) -> int:
     """Samples of a chunk: dense layers take their weights once for all of them."""
-    dense = max(layer.weight.shape[1] for layer in plan.layers if not layer.is_convolution or layer.is_readout)
+    layers = plan.layers[1:] if is_constant else plan.layers
+    dense = max([layer.weight.shape[1] for layer in layers if not layer.is_convolution or layer.is_readout], default=1)
     return int(max(1, min(_TOGETHER, _INPUT_BYTES // (dense * n_steps * plan.dtype.itemsize))))
 
 

@@ -106,10 +106,9 @@ def events_of_currents(values: NDArray[np.floating], n_steps: int, dtype: Any) -
     rows = values[:, :, None] if is_constant else values
     n = 1 if is_constant else n_steps
     starts = np.empty(len(values) * n + 1, np.int64)
-    n_events = events_of_rows(rows, starts, np.empty(0, np.int64), np.empty(0, dtype))
-    neurons, found = np.empty(n_events, np.int64), np.empty(n_events, dtype)
-    events_of_rows(rows, starts, neurons, found)
-    return GridEvents(starts, neurons, found, is_constant)
+    neurons, found = np.empty(rows.size + 1, np.int64), np.empty(rows.size + 1, dtype)
+    n_events = events_of_rows(rows, starts, neurons, found)
+    return GridEvents(starts, neurons[:n_events], found[:n_events], is_constant)
 
 
 def require_on_grid(where: str, spikes: Spikes, dt: float, n_steps: int) -> None:

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from eventsnn._parameters import parameters_of
 from eventsnn._validation import number
 from eventsnn.clocked_neurons import StepNeuron, StepRule
 from eventsnn.connections import Dense
+from eventsnn.convolution import Conv2d, SharedConnection
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network, Projection
 from eventsnn.kernels.grid_step import EARLY, LATE, NO_CURRENT, NONE, SUBTRACT, SUBTRACT_LATER, ZERO
 from eventsnn.network import Sequential
 from eventsnn.neurons import LI, LIF
+from eventsnn.pooling import Pooled
+from eventsnn.simulation.grid_windows import GridWindows
 
 __all__ = ["GridLoop", "GridNetwork", "GridPart", "GridProjection", "GridRule"]
 
@@ -49,7 +53,7 @@ class GridRule:
 class GridProjection:
     """A connection into a part from an input or an earlier part; `lags` of the synapses if it is no `Dense`.
 
-    `transposed` is empty where the source is an input.
+    `transposed` is empty where the source is an input. `GridWindows` is one that slides over a plane.
     """
 
     name: str
@@ -79,6 +83,7 @@ class GridLoop:
     lags: Ints
     names: list[str]
     places: list[Ints]
+    connections: list[Any]
 
 
 @dataclass
@@ -87,7 +92,7 @@ class GridPart:
 
     populations: list[tuple[str, int, int]]  # name, first neuron, number of neurons
     rule: GridRule
-    projections: list[GridProjection]
+    projections: list[GridProjection | GridWindows]
     loop: GridLoop
     can_spike: bool
 
@@ -109,7 +114,8 @@ class GridNetwork:
     def __init__(self, network: Sequential | Network, dt: float) -> None:
         graph = network.as_network() if isinstance(network, Sequential) else network
         self.graph, self.dt = graph, number("simulate_clocked: dt", dt, above=0)
-        dtypes = {projection.connection.dtype for projection in graph.projections}
+        connections = [projection.connection for projection in graph.projections]
+        dtypes = {own.dtype for own in connections if "weight" in parameters_of(own)} or {c.dtype for c in connections}
         if len(dtypes) > 1:
             raise ValidationError("simulate_clocked: connections must be all float32 or all float64; see astype")
         self.neurons = {name: population.neuron for name, population in graph.populations.items()}
@@ -122,9 +128,11 @@ class GridNetwork:
 
     @property
     def weights(self) -> dict[str, Floats]:
-        """The weight arrays of all projections by name."""
-        names = self.graph.projection_names
-        return {name: own.connection.weight for name, own in zip(names, self.graph.projections, strict=True)}
+        """The weight arrays of all projections by name, those that are no parameters left out."""
+        found: dict[str, Floats] = {
+            name.removesuffix(".weight"): array for name, array in self.graph.parameters().items()
+        }
+        return found
 
     def _part(self, members: tuple[str, ...], names: dict[Projection, str]) -> GridPart:
         populations, first = [], 0
@@ -168,8 +176,12 @@ class GridNetwork:
             joined("v_reset"), joined("v_start"), NONE if never.all() else reset, current, never,
         )  # fmt: skip
 
-    def _projection(self, projection: Projection, name: str, first: int) -> GridProjection:
+    def _projection(self, projection: Projection, name: str, first: int) -> GridProjection | GridWindows:
         connection = projection.connection
+        if isinstance(connection, (Conv2d, Pooled)):
+            lag, from_input = int(self._lags(name, connection.delay)), projection.source in self.graph.inputs
+            windows: GridWindows = GridWindows.of(connection, name, projection.source, first, lag, from_input)
+            return windows
         is_dense = isinstance(connection, Dense) and connection.delay.ndim == 0
         if is_dense:
             weight = connection.weight
@@ -180,14 +192,22 @@ class GridNetwork:
             indices = empty.astype(np.int32)
             return GridProjection(name, projection.source, first, weight, transposed, lag, empty, indices, empty, True)
         indptr, indices, weights, delays = connection.rows()
+        weights = weights.astype(self.dtype, copy=False)  # those of an average may be of another type
         lags = self._lags(name, delays)
         return GridProjection(name, projection.source, first, weights, weights, 0, indptr, indices, lags, False)
 
     def _loop(self, inner: list[tuple[Projection, str]], place: dict[str, int], n: int) -> GridLoop:
         none, nowhere = np.empty((0, 0), self.dtype), np.empty(0, np.int64)
-        loop = GridLoop(none, none, nowhere, nowhere, np.empty(0, self.dtype), nowhere, [name for _, name in inner], [])
+        loop = GridLoop(none, none, nowhere, nowhere, np.empty(0, self.dtype), nowhere, [], [], [])
         if not inner:
             return loop
+        loop.names, loop.connections = [name for _, name in inner], [own.connection for own, _ in inner]
+        for connection, name in zip(loop.connections, loop.names, strict=True):
+            if getattr(connection, "gates", ()):
+                raise ValidationError(
+                    f"simulate_clocked: {name} leads through {connection.gates[0]!r} inside a loop; a gate must come "
+                    "before it, AvgPool2d may be inside"
+                )
         only = inner[0][0].connection
         if len(inner) == 1 and isinstance(only, Dense) and only.n_pre == n and only.delay.ndim == 0:
             lag = int(self._lags(inner[0][1], only.delay))
@@ -207,7 +227,7 @@ class GridNetwork:
         ends = np.cumsum([column[0].size for column in columns])
         loop.indptr = np.concatenate(([0], np.cumsum(np.bincount(sources, minlength=n))))
         loop.indices, loop.lags = targets[order].astype(np.int64), lags[order]
-        loop.weights = weights[order]
+        loop.weights = weights[order].astype(self.dtype, copy=False)
         loop.places = np.split(back, ends[:-1])
         return loop
 
@@ -225,18 +245,25 @@ class GridNetwork:
         """Take over weights that have changed in place, and other neurons of the same kind, by population."""
         if neurons:
             self.neurons.update(neurons)
-        weights = self.weights
         for part in self.parts:
             if neurons and any(name in neurons for name, _, _ in part.populations):
                 part.rule = self._rule(part.populations)
             for projection in part.projections:
-                if projection.is_dense and projection.transposed.size:
+                if projection.transposed.size and projection.transposed is not projection.weight:
                     np.copyto(projection.transposed, projection.weight.T)
             loop = part.loop
             if loop.dense.size:
                 np.copyto(loop.transposed, loop.dense.T)
-            for name, places in zip(loop.names, loop.places, strict=False):
-                loop.weights[places] = weights[name].reshape(-1)
+            for connection, places in zip(loop.connections, loop.places, strict=False):
+                loop.weights[places] = synapse_weights(connection)
+
+
+def synapse_weights(connection: Any) -> Floats:
+    """The weight of every synapse, in the order of `Connection.rows`."""
+    shared: Floats = connection.weight
+    if isinstance(connection, SharedConnection):
+        shared = connection.shared.weights(shared)
+    return shared.reshape(-1)
 
 
 def _rule_of(name: str, neuron: Any, n: int, dt: float) -> StepRule:

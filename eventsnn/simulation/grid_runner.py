@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
+from eventsnn.simulation.grid_windows import GridWindows, WindowWork
 
 __all__ = ["GridRunner", "Narrow", "chunk_size"]
 
@@ -39,7 +41,7 @@ class PartBuffers:
         self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
         self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else 1, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
-        self.words = np.zeros(-(-part.n // 8), np.uint64)
+        _, self.words = flag_words(part.n)
         self.fired = self.words.view(np.uint8)
         self.nothing = np.empty((0, part.n), dtype)
 
@@ -59,6 +61,7 @@ class GridRunner:
     Attributes
     ----------
     narrow : by name of a projection, those from a whole part to few neurons
+    windows : by name of a projection, those that slide over a plane
     buffers : by number of the part; views of a chunk are given by `u`, `events`
     """
 
@@ -71,8 +74,9 @@ class GridRunner:
             projection.name: Narrow(self._place[projection.source][0], projection, grid.dtype)
             for part in grid.parts
             for projection in part.projections
-            if self._is_narrow(projection)
+            if isinstance(projection, GridProjection) and self._is_narrow(projection)
         }
+        self.windows = windows_of(grid)
 
     def _is_narrow(self, projection: GridProjection) -> bool:
         if not projection.is_dense or projection.weight.shape[1] > WIDEST or projection.source not in self._place:
@@ -121,7 +125,7 @@ class GridRunner:
                         projection.lag, projection.first, narrow.flags, u,
                     )  # fmt: skip
                 elif not events.is_constant:
-                    scatter(events, projection, u)
+                    scatter(events, projection, u, self.windows)
             self._step(part, buffers, u, buffers.nothing if constant is None else constant)
             self._require_finite(part, u, first_sample)
             for name, first, n in part.populations:
@@ -162,9 +166,24 @@ class GridRunner:
             )
 
 
-def scatter(events: GridEvents, projection: GridProjection, x: NDArray[np.floating]) -> None:
+def windows_of(grid: GridNetwork) -> dict[str, WindowWork]:
+    """Work arrays of the projections that slide over a plane, by name."""
+    return {
+        projection.name: WindowWork(projection, grid.dtype)
+        for part in grid.parts
+        for projection in part.projections
+        if isinstance(projection, GridWindows)
+    }
+
+
+def scatter(
+    events: GridEvents, projection: GridProjection | GridWindows, x: NDArray[np.floating],
+    windows: Mapping[str, WindowWork],
+) -> None:  # fmt: skip
     """Add what the events send over a connection to x (n_samples, n_steps, n)."""
-    if projection.is_dense:
+    if isinstance(projection, GridWindows):
+        windows[projection.name].scatter(events, x)
+    elif projection.is_dense:
         scatter_dense(
             events.starts, events.neurons, events.values, projection.weight, projection.lag, projection.first, x
         )
@@ -177,13 +196,14 @@ def scatter(events: GridEvents, projection: GridProjection, x: NDArray[np.floati
 
 def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_samples: int) -> dict[int, NDArray[Any]]:
     """What constant inputs give to each part in every step, (n_samples, n), by number of the part."""
-    found = {}
+    found: dict[int, NDArray[Any]] = {}
+    windows = windows_of(grid)
     for k, part in enumerate(grid.parts):
         for projection in part.projections:
             events = inputs.get(projection.source)
             if events is None or not events.is_constant:
                 continue
-            if projection.lag or projection.lags.any():
+            if projection.lag or (isinstance(projection, GridProjection) and projection.lags.any()):
                 raise ValidationError(
                     f"simulate_clocked: {projection.name} has a delay, but a constant input acts from the first step "
                     "on; leave the delay out, or give the current step by step"
@@ -196,5 +216,5 @@ def constant_drive(grid: GridNetwork, inputs: Mapping[str, GridEvents], n_sample
                     events.starts, events.neurons, events.values, weight, 0, weight.shape[1], projection.first, found[k]
                 )
             else:
-                scatter(events, projection, found[k][:, None])
+                scatter(events, projection, found[k][:, None], windows)
     return found

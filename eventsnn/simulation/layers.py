@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.constants import (
     MANTISSA,
     NO_LIMIT,
@@ -106,7 +107,7 @@ class LayerRunner:
         self.theta = v_threshold - v_leak - i_bias
         self.slope_unit = np.abs(self.theta) / neuron.per_neuron("tau_mem", self.n_post)
         self._work = np.empty((WORK_ROWS, self.n_post), weight.dtype)
-        self._words = np.zeros(-(-self.n_post // 8), np.uint64)
+        _, self._words = flag_words(self.n_post)
         self._flags = self._words.view(np.uint8)
         n = self.n_post
         floats = np.empty((10, n))

@@ -19,6 +19,7 @@ from eventsnn.connections import Dense, SynapseRows
 from eventsnn.convolution import Conv2d
 from eventsnn.errors import ValidationError
 from eventsnn.kernels.constants import InputEvents
+from eventsnn.kernels.if_exact import most_spikes_events
 from eventsnn.kernels.window_events import count_window_events, pooled_events, window_events
 from eventsnn.network import Layer
 from eventsnn.pooling import AvgPool2d, MaxPool2d, Pooled
@@ -43,23 +44,24 @@ def _geometry(windows: Windows) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class _Pool:
-    """A pool on the way to a connection."""
+    """A pool on the way to a connection; rule : of a maximum."""
 
     geometry: NDArray[np.int64]
+    n_inputs: int
     n_windows: int
     n_neurons: int
-    only_first: bool
+    rule: str | None
 
     @classmethod
-    def of(cls, name: str, pool: AvgPool2d | MaxPool2d) -> _Pool:
-        only_first = isinstance(pool, MaxPool2d)
-        if isinstance(pool, MaxPool2d) and pool.rule != "first_spike":
+    def of(cls, name: str, pool: AvgPool2d | MaxPool2d, may_count: bool = False) -> _Pool:
+        rule = pool.rule if isinstance(pool, MaxPool2d) else None
+        if rule == "max_rate" and not may_count:
             raise ValidationError(
-                f"population {name!r}: MaxPool2d(rule={pool.rule!r}) is for a time grid (simulate_clocked); in "
-                "continuous time use rule='first_spike'"
+                f"population {name!r}: MaxPool2d(rule='max_rate') is for rates: simulate_clocked and simulate_if; in "
+                "networks of LIF neurons use rule='first_spike'"
             )
         n_windows = int(np.prod(pool.windows.n_windows))
-        return cls(_geometry(pool.windows), n_windows, n_windows * pool.windows.plane[2], only_first)
+        return cls(_geometry(pool.windows), pool.n_pre, n_windows, n_windows * pool.windows.plane[2], rule)
 
     def take(self, events: InputEvents) -> tuple[InputEvents, NDArray[np.int64]]:
         """Events on the plane of the pools, and the event that each comes from."""
@@ -67,7 +69,11 @@ class _Pool:
         room = int(count_window_events(self.geometry, events, np.empty(n_samples * self.n_windows + 1, np.int64)))
         made = InputEvents(np.empty(n_samples + 1, np.int64), np.empty(room, np.int64), np.empty(room))
         origins, winners = np.empty(room, np.int64), np.empty(self.n_neurons, np.int64)
-        pooled_events(self.geometry, events, self.only_first, winners, made, origins)
+        if self.rule == "max_rate":
+            counts = np.empty(self.n_inputs, np.int64)
+            most_spikes_events(self.geometry, events, counts, winners, made, origins)
+        else:
+            pooled_events(self.geometry, events, self.rule is not None, winners, made, origins)
         n = int(made.offsets[-1])
         return InputEvents(made.offsets, made.neurons[:n], made.times[:n]), origins[:n]
 
@@ -77,9 +83,10 @@ class Arrivals:
 
     spread_out : one window over everything, whose matrix has a place for every pair of neurons; for neurons that differ
         from window to window
+    may_count : whether a maximum may go by the numbers of spikes
     """
 
-    def __init__(self, name: str, connection: Any, spread_out: bool = False) -> None:
+    def __init__(self, name: str, connection: Any, *, spread_out: bool = False, may_count: bool = False) -> None:
         is_pooled = isinstance(connection, Pooled)
         self._connection = connection
         self._inner = connection.connection if is_pooled else connection
@@ -93,7 +100,7 @@ class Arrivals:
             # the events of the pools, one weight for all
             pools, averages, windows = (connection,), (connection,), Windows((connection.n_post, 1, 1), *_ONE_BY_ONE)
         self._factor = math.prod(float(own.weight.flat[0]) for own in averages)
-        self._pools = [_Pool.of(name, own) for own in pools]
+        self._pools = [_Pool.of(name, own, may_count) for own in pools]
         self._windows = None if windows is None else _geometry(windows)
         self.n_windows = 1 if windows is None else int(np.prod(windows.n_windows))
         self._delay = connection.delay  # its value may be changed in place
@@ -108,7 +115,7 @@ class Arrivals:
         for pool in self._pools:
             passed, origins = pool.take(events)
             self._origins.append(origins)
-            if pool.only_first:
+            if pool.rule is not None:
                 self._gated.append((pool, events, passed))
             events = passed
         if self._windows is None:

@@ -41,7 +41,7 @@ _GRADIENT_BYTES = 2**23
 #: columns of a gradient are summed in so many pieces
 _PIECES = 4
 
-_KINDS = ("weight", "bias", *_SHARES, *_BY_LOGARITHM)
+_KINDS = ("weight", "bias", "v_init", *_SHARES, *_BY_LOGARITHM)
 
 
 class ClockedModel(Model):
@@ -49,8 +49,8 @@ class ClockedModel(Model):
 
     Parameters
     ----------
-    learn : relative learning rate by kind (weight, bias, beta, alpha, tau_mem, tau_syn, v_threshold) or by name of a
-        parameter, which goes before its kind; default: weights, and biases of units that have one of their own
+    learn : relative learning rate by kind (weight, bias, v_init, beta, alpha, tau_mem, tau_syn, v_threshold) or by name
+        of a parameter, which goes before its kind; default: weights, and biases of units that have one of their own
     """
 
     def __init__(
@@ -69,9 +69,7 @@ class ClockedModel(Model):
         graph = network.as_network() if isinstance(network, Sequential) else network
         if len(graph.inputs) != 1:
             raise ValidationError(f"Trainer.network: must have one input, got {list(graph.inputs)}")
-        names = graph.projection_names
-        copies = {f"{name}.weight": p.connection.weight for name, p in zip(names, graph.projections, strict=True)}
-        self._graph = graph.with_parameters(copies)
+        self._graph = graph.with_parameters(graph.parameters())  # copies
         self._grid = GridNetwork(self._graph, clock.dt)
         self.output = output_of("Trainer", self._graph, output)
         population = self._graph.populations[self.output]

@@ -135,12 +135,6 @@ class ParameterMonitor:
 
 def _parameters(network: Sequential | Network) -> dict[str, NDArray[np.floating]]:
     """Weights, delays and time constants."""
-    if isinstance(network, Sequential):
-        found: dict[str, NDArray[np.floating]] = {}
-        for layer in network.layers:
-            found[f"{layer.name}.weight"] = layer.connection.weight
-            found[f"{layer.name}.delay"] = layer.connection.delay
-        return found
     kinds = ("weight", "delay", "tau_mem", "tau_syn")
     names = [name for name in network.parameter_names if name.rpartition(".")[2].partition("[")[0] in kinds]
     return {name: network.parameter(name) for name in names}

@@ -93,6 +93,17 @@ def test_outputs_take_flat_samples_and_do_not_depend_on_the_batch_size():
     np.testing.assert_allclose(ann.outputs(x.reshape(7, -1), batch_size=2), out, rtol=1e-12)
     np.testing.assert_allclose(ann.activations(x)[-1], out, rtol=1e-12)
     assert ann.outputs(x[:0]).shape == (0, 5)
+    assert [values.shape for values in ann.activations(x[:0])] == [(0, *shape) for shape in ann.shapes]
+
+
+def test_outputs_do_not_depend_on_the_blocks(monkeypatch):
+    draw = rng()
+    ann = small_cnn(draw)
+    x = draw.normal(size=(7, 8, 8, 3))
+    out = ann.outputs(x)
+    monkeypatch.setattr("eventsnn.conversion.ann._BLOCK_VALUES", 5 * 8 * 8 * 4)  # five samples and two
+    monkeypatch.setattr("eventsnn.conversion.ann_forward._PATCH_VALUES", 2 * 8 * 8 * 27)  # two samples
+    np.testing.assert_allclose(ann.outputs(x), out, rtol=1e-12)  # BLAS may add in another order
 
 
 def test_outputs_leave_the_input_alone():

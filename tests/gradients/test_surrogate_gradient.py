@@ -123,7 +123,7 @@ def of_neurons(case, of_rule):
     for name, population in case.network.populations.items():
         neuron = population.neuron
         drive, threshold, alpha, beta = (of_rule[name, key] for key in ("drive", "threshold", "alpha", "beta"))
-        own = {"bias": drive, "v_threshold": threshold}
+        own = {"bias": drive, "v_threshold": threshold, "v_init": of_rule[name, "v_start"]}
         if isinstance(neuron, CurrentLIF):
             for key, gradient in (("tau_mem", beta), ("tau_syn", alpha)):
                 tau = np.asarray(getattr(neuron, key))

@@ -85,11 +85,10 @@ def test_inspect_binning_reports_what_the_grid_changes():
 def test_events_of_rows_are_the_entries_by_step():
     rng = np.random.default_rng(3)
     rows = rng.normal(size=(3, 5, 7)) * (rng.random((3, 5, 7)) < 0.3)
-    starts, nothing = np.empty(22, np.int64), np.empty(0, np.int64)
-    n_events = events_of_rows(rows, starts, nothing, np.empty(0))
-    assert n_events == np.count_nonzero(rows)
-    neurons, values = np.empty(n_events, np.int64), np.empty(n_events)
+    n_events = np.count_nonzero(rows)
+    starts, neurons, values = np.empty(22, np.int64), np.empty(n_events + 1, np.int64), np.empty(n_events + 1)
     assert events_of_rows(rows, starts, neurons, values) == n_events
+    neurons, values = neurons[:n_events], values[:n_events]
     by_step = np.moveaxis(rows, 1, 2)
     samples, steps, expected = np.nonzero(by_step)
     np.testing.assert_array_equal(neurons, expected)

@@ -63,37 +63,26 @@ class Gate:
     """
 
     def __init__(self, shape, size, stride, padding, rule):
-        self.size, self.stride, self.padding, self.rule = size, stride, padding, rule
+        self.shape, self.rule = shape, rule
         self.counts = np.zeros(shape)
-        self.out = out_size(self.counts, size, stride, padding)
-        self.winner = {}
+        numbers = np.arange(self.counts.size).reshape(shape)
+        self.inputs = []  # of every window (y, x, channel) the neurons in it, by number
+        for _, _, pixels in windows(padded(numbers, padding, -1), size, stride):
+            for c in range(shape[2]):
+                self.inputs.append([int(j) for j in pixels[:, :, c].ravel() if j >= 0])
+        self.winner = [-1] * len(self.inputs)
 
-    def step(self, plane):
-        """The spikes that pass; plane : spikes of this step, (height, width, n_channels)."""
-        self.counts += plane
-        found = np.zeros((*self.out, plane.shape[2]))
-        spikes = padded(plane, self.padding)
-        counts = padded(self.counts, self.padding)
-        n_y, n_x = plane.shape[:2]
-        for y, x in np.ndindex(self.out):
-            places = [
-                (y * self.stride[0] + i, x * self.stride[1] + j)
-                for i in range(self.size[0])
-                for j in range(self.size[1])
-            ]
-            inside = [(i, j) for i, j in places if 0 <= i - self.padding[0] < n_y and 0 <= j - self.padding[1] < n_x]
-            for c in range(plane.shape[2]):
-                key = (y, x, c)
-                if self.rule == "first_spike":
-                    if key not in self.winner:
-                        fired = [p for p in inside if spikes[(*p, c)] > 0]
-                        if fired:
-                            self.winner[key] = fired[0]
-                    found[key] = spikes[(*self.winner[key], c)] if key in self.winner else 0
-                    continue
-                winner = self.winner.setdefault(key, inside[0])
-                best = max(inside, key=lambda p, c=c: counts[(*p, c)])
-                if counts[(*best, c)] > counts[(*winner, c)]:
-                    winner = self.winner[key] = best
-                found[key] = spikes[(*winner, c)]
-        return found
+    def step(self, spikes):
+        """The winner of every window, -1 before there is one; spikes : of this step, by neuron."""
+        self.counts += np.reshape(spikes, self.shape)
+        counts = self.counts.ravel()
+        for w, inputs in enumerate(self.inputs):
+            if self.rule == "first_spike":
+                fired = [j for j in inputs if spikes[j] > 0]
+                if self.winner[w] < 0 and fired:
+                    self.winner[w] = fired[0]
+            else:
+                best = max(inputs, key=lambda j: counts[j])
+                if counts[best] > (counts[self.winner[w]] if self.winner[w] >= 0 else 0):
+                    self.winner[w] = best
+        return list(self.winner)

@@ -127,12 +127,14 @@ class Projection:
     """What is sent in step t arrives in step t + delay: one number, or one for each synapse (n_pre, n_post).
 
     Between populations of one loop (`pre` can be reached from `post`) a delay of 0 counts as 1.
+    gates : functions without arguments that give a `convolution_numpy.Gate` each; what is sent passes them first
     """
 
     pre: str
     post: str
     weight: np.ndarray
     delay: object = 0
+    gates: tuple = ()
 
 
 @dataclass
@@ -229,6 +231,7 @@ def run(
     v = {name: parameters[name, "v_start"] for name in populations}
     i = {name: Variable(np.zeros((n_samples, p.size))) for name, p in populations.items()}
     record = {kind: {name: [] for name in populations} for kind in ("u", "v", "i")}
+    passed = [_Passed(sent[p.pre], n_samples, p.gates) for p in projections]
     one = Variable(1.0)
     order = _in_order(populations, projections)
 
@@ -239,9 +242,9 @@ def run(
             alpha, beta, gain, drive, threshold, v_reset, _ = (parameters[name, key] for key in PARAMETERS)
 
             x = Variable(np.zeros((n_samples, p.size)))
-            for pre, delay, weight in arriving[name]:
+            for k, delay, weight in arriving[name]:
                 if t - delay >= 0:
-                    s = sent[pre][t - delay]
+                    s = passed[k].at(t - delay)
                     x = x + (s if window(t - delay) == window(t) else constant(s)) @ weight
 
             v_before = constant(v[name]) if boundary else v[name]
@@ -282,6 +285,39 @@ def run(
     return result
 
 
+class _Passed:
+    """What of the spikes of a source passes the gates of a projection, step by step."""
+
+    def __init__(self, sent, n_samples, gates):
+        self.sent, self.steps = sent, []
+        self.gates = [[gate() for _ in range(n_samples)] for gate in gates]
+
+    def at(self, t):
+        if not self.gates:
+            return self.sent[t]
+        while len(self.steps) <= t:
+            s = self.sent[len(self.steps)]
+            for gates in self.gates:
+                s = _through(gates, s)
+            self.steps.append(s)
+        return self.steps[t]
+
+
+def _through(gates, s):
+    """The winners' spikes, one of several in a step; the derivative goes to them, or to all before there is one."""
+    winners = np.array([gate.step(row) for gate, row in zip(gates, s.value, strict=True)])
+    value = np.where(winners >= 0, np.minimum(np.take_along_axis(s.value, np.maximum(winners, 0), axis=1), 1.0), 0.0)
+
+    def pull(g):
+        found = np.zeros_like(s.value)
+        for row, own, derivative, gate in zip(found, winners, g, gates, strict=True):
+            for winner, part, inputs in zip(own, derivative, gate.inputs, strict=True):
+                row[[winner] if winner >= 0 else inputs] += part
+        return found
+
+    return Variable(value, (s, pull))
+
+
 def _fired(x, can_fire, spike, surrogate):
     return Variable(
         np.where(can_fire, spike(x.value), 0.0),
@@ -294,11 +330,11 @@ def _per_neuron(value, size):
 
 
 def _arrivals(populations, projections):
-    """By target: (source, delay, weight of the synapses with that delay); and the weights, one per projection."""
+    """By target: (projection, delay, weight of the synapses with that delay); and the weights, one per projection."""
     reached = _reached(projections)
     arriving = {name: [] for name in populations}
     weights = []
-    for projection in projections:
+    for k, projection in enumerate(projections):
         weight = Variable(projection.weight)
         weights.append(weight)
         delays = np.broadcast_to(projection.delay, weight.value.shape)
@@ -306,7 +342,7 @@ def _arrivals(populations, projections):
             delays = np.maximum(delays, 1)
         for delay in np.unique(delays):
             part = weight * Variable(delays == delay)
-            arriving[projection.post].append((projection.pre, int(delay), part))
+            arriving[projection.post].append((k, int(delay), part))
     return arriving, weights
 
 

@@ -71,8 +71,11 @@ def gain_of(tau_mem, tau_syn, dt):
         return float(syn / (mem - syn) * (mpmath.exp(-step / mem) - mpmath.exp(-step / syn)))
 
 
-def neuron_pair(kind, size, rng, *, reset=("subtract", "next_step"), shared=False, reads_out=False, dt=DT):
-    """A neuron of eventsnn and its `reference.Population`; `shared`: one value of every parameter for all."""
+def neuron_pair(kind, size, rng, *, reset=("subtract", "next_step"), shared=False, reads_out=False, dt=DT, start=1.0):
+    """A neuron of eventsnn and its `reference.Population`; `shared`: one value of every parameter for all.
+
+    start : factor of the potentials before the first step, of those kinds that can have one
+    """
 
     def draw(low, high):
         return float(rng.uniform(low, high)) if shared else rng.uniform(low, high, size)
@@ -105,11 +108,13 @@ def neuron_pair(kind, size, rng, *, reset=("subtract", "next_step"), shared=Fals
         return neuron, reference.Population(size, **parameters)
     bias = draw(-0.1, 0.1)
     options = {"v_threshold": threshold, "bias": bias, **plain}
-    if kind == "if":
-        return IF(**options), reference.Population(size, threshold=threshold, drive=bias, **plain)
-    if kind == "leaky":
+    if kind in ("if", "leaky"):
+        v_init = draw(-0.3, 1.6) * start
+        given = {"threshold": threshold, "drive": bias, "v_start": v_init, **plain}
+        if kind == "if":
+            return IF(v_init=v_init, **options), reference.Population(size, **given)
         beta = draw(0.5, 1.0)
-        return Leaky(beta, **options), reference.Population(size, beta=beta, threshold=threshold, drive=bias, **plain)
+        return Leaky(beta, v_init=v_init, **options), reference.Population(size, beta=beta, **given)
     if kind == "synaptic":
         alpha, beta = draw(0.3, 0.8), draw(0.5, 0.95)
         return Synaptic(alpha, beta, **options), reference.Population(
