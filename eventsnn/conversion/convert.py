@@ -52,8 +52,8 @@ def convert(
     ----------
     ann : ANN
     calibration : array_like of float, shape (n, *ann.input_shape) or (n, n_inputs)
-        Images of the training set, as the ANN takes them; some hundreds are enough. Needed by all methods and
-        calibrations, not by scales given as `method` alone.
+        Images of the training set, as the ANN takes them, drawn at random: of all classes. Some hundreds are enough.
+        Needed by all methods and calibrations, not by scales given as `method` alone.
     method : "percentile", "max", "spike_norm", or a sequence of scales, one per layer with a ReLU
         How to choose the *scale* of a layer, which is the activation that a spike in every step stands for and the
         threshold. "percentile", "max": of the layer's positive activations. "spike_norm": the largest sum of weighted

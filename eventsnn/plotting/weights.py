@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from eventsnn._parameters import parameters_of
 from eventsnn.errors import ValidationError
 from eventsnn.network import Sequential
 from eventsnn.plotting.style import (
@@ -46,7 +47,7 @@ _MAP = "RdBu_r"
 def plot_weight_histograms(
     network: Sequential | Network, *, title: str | None = None, path: str | Path | None = None
 ) -> Figure:
-    """Distribution of the weights of every connection, with mean and standard deviation.
+    """Distribution of the weights of every connection, with mean and standard deviation; without averages, all alike.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ def plot_weight_histograms(
     Figure
         One axes per connection; counts are logarithmic from 1,000 weights on, where tails matter.
     """
-    drives = drives_of(network)
+    drives = _with_weights(network)
     figure = new_figure(4.2 * len(drives) + 0.3, 3.8, title)
     axes = figure.subplots(1, len(drives), squeeze=False)[0]
     for ax, (source, target, connection) in zip(axes, drives, strict=True):
@@ -72,16 +73,11 @@ def plot_weight_histograms(
         ax.axvline(mean, color=ORANGE, linewidth=1.5)
         ax.margins(x=0.02)
         name = target if isinstance(network, Sequential) else f"{source} to {target}"
-        size = " x ".join(
-            map(
-                str,
-                connection.weight.shape
-                if weight.size < connection.n_synapses
-                else (connection.n_pre, connection.n_post),
-            )
-        )
+        shape = connection.weight.shape
+        size = " x ".join(map(str, shape if len(shape) > 1 else (connection.n_pre, connection.n_post)))
         heading = f"{name} ({size})\n{weight.min():.3g} .. {weight.max():.3g}, mean {mean:.3g} (line), std {std:.3g}"
-        style_axes(ax, title=heading, x="weight (jump of i_syn)", y="number of synapses", grid=True)
+        counted = "synapses" if weight.size == connection.n_synapses else "weights"
+        style_axes(ax, title=heading, x="weight (jump of i_syn)", y=f"number of {counted}", grid=True)
     return finish(figure, path)
 
 
@@ -89,6 +85,8 @@ def plot_weight_matrices(
     network: Sequential | Network, *, title: str | None = None, path: str | Path | None = None
 ) -> Figure:
     """Weight matrix of every connection as an image: red excites, blue inhibits, white is zero or no synapse.
+
+    Averages, whose weights are all alike, are left out.
 
     Parameters
     ----------
@@ -102,7 +100,7 @@ def plot_weight_matrices(
         colour scale is symmetric about zero and ends at the 99.5th percentile of the absolute weights (pointed ends of
         the bar: values beyond).
     """
-    drives = drives_of(network)
+    drives = _with_weights(network)
     widths = [float(np.clip(1.2 + 0.03 * connection.n_post, 2.2, 4.4)) for _, _, connection in drives]
     figure = new_figure(sum(widths) + 0.9 * len(drives), 4.6, title)
     axes = figure.subplots(1, len(drives), squeeze=False, width_ratios=widths)[0]
@@ -192,6 +190,12 @@ def plot_receptive_fields(
     bar.ax.tick_params(labelsize=TICK_SIZE)
     bar.set_label("weight", fontsize=LABEL_SIZE)
     return finish(figure, path)
+
+
+def _with_weights(network: Sequential | Network) -> list[tuple[str, str, Any]]:
+    """The connections with weights of their own; all, if there are none."""
+    drives = drives_of(network)
+    return [drive for drive in drives if "weight" in parameters_of(drive[2])] or drives
 
 
 def _centred_norm(weight: NDArray[np.floating]) -> tuple[Normalize, str]:

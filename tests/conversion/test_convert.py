@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eventsnn.conversion import ANN, Linear, ReLU, convert
+from eventsnn.conversion import ANN, AvgPool, BatchNorm, Convolution, Dropout, Flatten, Linear, ReLU, convert
 from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
 from eventsnn.simulation.clock_driven import simulate_clocked
@@ -97,6 +97,54 @@ def test_nothing_is_lost_with_soft_reset(network):
         np.testing.assert_array_equal(sent, 0.5 * scales[k] + arrived - left)
         n_spikes.append(int(result.counts(name).sum()))
     assert min(n_spikes) > 100
+
+
+def grouped(rng):
+    """Batch normalisation, dropout, groups, and a plane of several pixels before a linear layer."""
+    return ANN(
+        [
+            Convolution(rng.normal(scale=0.4, size=(3, 3, 2, 8)), stride=2), Dropout(0.3), BatchNorm(
+                rng.uniform(0.5, 2, 8), rng.normal(scale=0.2, size=8), rng.normal(scale=0.2, size=8),
+                rng.uniform(0.5, 2, 8),
+            ), ReLU(),
+            Convolution(rng.normal(scale=0.4, size=(2, 2, 4, 6)), rng.normal(scale=0.1, size=6), groups=2), ReLU(),
+            AvgPool(2, stride=1), Flatten(), Linear(rng.normal(scale=0.4, size=(24, 3))),
+        ],
+        (9, 9, 2),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("channel_wise", [False, True])
+@pytest.mark.parametrize("method", ["max", "spike_norm"])
+def test_every_kind_of_layer_converges_to_the_ann(method, channel_wise):
+    rng = np.random.default_rng(8)
+    ann, images = grouped(rng), rng.random((10, 9, 9, 2))
+    snn = convert(ann, images, method=method, channel_wise=channel_wise, n_steps=32)
+    wanted = ann.outputs(images)
+    errors = [np.abs(snn.outputs(images, n_steps) - wanted).max() for n_steps in (40, 640)]
+    assert errors[1] < 0.02 * np.abs(wanted).max()
+    assert errors[1] < errors[0] / 5  # 1/T: 16 times the steps, with room for the order of the spikes
+
+
+def test_a_float32_network_is_run_in_float32():
+    ann, _, images = perceptron()
+    found = convert(ann.astype(np.float32), images, calibrate="both", n_steps=8)
+    assert found.network.layers[1].connection.dtype == np.float32
+    assert found.run(images, 3).outputs.dtype == np.float32
+    # a spike that rounding moves by a step changes an output by about a scale / 200
+    np.testing.assert_allclose(
+        found.outputs(images, 200), convert(ann, images, calibrate="both", n_steps=8).outputs(images, 200), atol=0.1
+    )
+
+
+def test_leaky_units():
+    ann, _, images = perceptron()
+    snn = convert(ann, images, beta=0.9)
+    assert snn.network.layers[0].neuron.beta == 0.9
+    assert snn.network.layers[-1].neuron.step_rule(4, 1.0).beta[0] == 1.0  # the output accumulates
+    assert (
+        snn.activations(images, 100)["linear1"].sum() < convert(ann, images).activations(images, 100)["linear1"].sum()
+    )
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------

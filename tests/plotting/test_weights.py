@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eventsnn import LIF, AvgPool2d, Conv2d, Dense, Sequential
+from eventsnn import IF, LIF, AvgPool2d, Conv2d, Dense, MaxPool2d, Sequential
 from eventsnn.errors import ValidationError
 from eventsnn.plotting import plot_receptive_fields, plot_weight_histograms, plot_weight_matrices
 from tests.plotting.fake import make_network
@@ -103,3 +103,17 @@ def test_pictures_of_a_convolution_show_its_windows():
     with pytest.raises(ValidationError, match=r"shape: the windows of 'hidden' are \(3, 3\)"):
         plot_receptive_fields(network, shape=(6, 6))
     plot_weight_histograms(network)
+
+
+def test_averages_have_no_picture_of_their_weights():
+    rng = np.random.default_rng(0)
+    first = Conv2d.normal((6, 6, 1), 2, 3, mean=0.0, std=1.0, rng=rng)
+    network = Sequential(
+        [first, IF(), AvgPool2d((4, 4, 2), 2), IF(), MaxPool2d((2, 2, 2), 2), Dense(rng.normal(size=(2, 3))), IF()]
+    )
+    for plot in (plot_weight_histograms, plot_weight_matrices):
+        titles = [ax.get_title() for ax in plot(network).axes if ax.get_title()]
+        assert [title.split(" (")[0].split(" to ")[-1] for title in titles] == ["hidden1", "output"]
+    assert "(2 x 3)" in plot_weight_histograms(network).axes[1].get_title()  # those behind the pool
+    alone = Sequential([AvgPool2d((4, 4, 2), 2), IF()])
+    assert len(plot_weight_histograms(alone).axes) == 1
