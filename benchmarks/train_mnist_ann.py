@@ -32,7 +32,7 @@ from eventsnn.conversion import ANN
 from eventsnn.datasets import load_mnist
 
 #: name: (epochs, learning rate, weight decay)
-RECIPES = {"mnist_mlp": (30, 2e-3, 0.1), "mnist_cnn": (24, 6e-3, 0.02)}
+RECIPES = {"mnist_mlp": (30, 2e-3, 0.1), "mnist_cnn": (20, 6e-3, 0.02)}
 #: noise in training, as if activations were counted in so many steps
 NOISE_STEPS = 16
 #: share of the average that is left after a step

@@ -15,6 +15,7 @@ EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 #: options that make an example small
 SMALL = {
     "balanced_network": ["--n-neurons", "400", "--seconds", "0.5"],
+    "convert_mlp_classifier": ["--steps", "32"],
     "single_neuron": [],
     "synfire_chain": ["--group-size", "20"],
 }
@@ -80,6 +81,16 @@ def test_balanced_network_is_slow_and_irregular(printed):
     n_events = int(re.search(r"([\d,]+) synaptic events", text)[1].replace(",", ""))
     assert n_events / n_spikes == pytest.approx(80, rel=0.1)  # synapses per neuron, binomial with deviation 8
     assert re.search(r"simulated 0\.5 s in [\d.]+ s", text)
+
+
+def test_convert_mlp_classifier_keeps_the_accuracy(printed):
+    text = printed("convert_mlp_classifier")
+    score = float(re.search(r"MLPClassifier.score: ([\d.]+) %", text)[1])
+    assert score > 95
+    assert f"the ANN has {score:.2f}" in text  # the same network, image by image
+    found = re.search(r"^ +scale 1 +(.*)$", text, re.MULTILINE)[1].split()
+    assert len(found) == 7  # 1, 2, 4, 8, 16, 32 steps, and spikes
+    assert float(found[5]) > score - 1.0
 
 
 def test_synfire_chain_sharpens_the_strong_packet_only(printed):

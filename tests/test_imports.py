@@ -26,7 +26,8 @@ ORDER = [
     {"gradients"},
     {"training"},
     {"datasets", "plotting"},
-    {"conversion", "experiments"},
+    {"conversion"},
+    {"experiments"},
     {"cli"},
     {"__main__"},
 ]

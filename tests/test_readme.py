@@ -12,15 +12,24 @@ from eventsnn.experiments.config import list_configs
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+#: before a block that needs what the page's first block, and others that go on from it, have defined
+GOES_ON = "<!-- goes on -->\n"
 
 
 def blocks(language):
-    return [
-        pytest.param(code, id=f"{page.stem}-{number}")
-        for page in PAGES
-        for number, (found, code) in enumerate(BLOCK.findall(page.read_text()))
-        if found == language
-    ]
+    """Every block, with those before it that it needs."""
+    found = []
+    for page in PAGES:
+        text, chain = page.read_text(), ""
+        for number, block in enumerate(BLOCK.finditer(text)):
+            if block[1] != language:
+                continue
+            code = block[2]
+            if not chain or text[: block.start()].endswith(GOES_ON):
+                chain += code
+                code = chain
+            found.append(pytest.param(code, id=f"{page.stem}-{number}"))
+    return found
 
 
 def exists(what, page):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import eventsnn
-from eventsnn.cli import configs, continue_, evaluate, inference, sweep, sweep_plot, train
+from eventsnn.cli import configs, continue_, convert, evaluate, inference, sweep, sweep_plot, train
 from eventsnn.errors import EventSNNError
 
 __all__ = ["main"]
@@ -66,6 +66,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"eventsnn {eventsnn.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, continue_, inference, evaluate, sweep, sweep_plot, configs):
+    for command in (train, continue_, inference, evaluate, sweep, sweep_plot, convert, configs):
         command.add_parser(commands)
     return parser

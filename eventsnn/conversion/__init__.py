@@ -17,6 +17,7 @@ from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.convert import convert
 from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply_accumulates
+from eventsnn.conversion.finetune import FineTuned, fine_tune
 from eventsnn.conversion.import_onnx import ann_from_onnx
 from eventsnn.conversion.import_sklearn import ann_from_sklearn
 from eventsnn.conversion.import_torch import ann_from_torch
@@ -38,6 +39,7 @@ __all__ = [
     "EarlyExit",
     "EnergyEstimate",
     "ExitResult",
+    "FineTuned",
     "Flatten",
     "LayerReport",
     "Linear",
@@ -51,6 +53,7 @@ __all__ = [
     "blocks_of",
     "convert",
     "estimate_energy",
+    "fine_tune",
     "load_ann",
     "model_info",
     "multiply_accumulates",

@@ -65,9 +65,9 @@ class ANN:
 
     def __init__(self, layers: Iterable[ANNLayer], input_shape: Iterable[int]) -> None:
         object.__setattr__(self, "input_shape", _checked_shape(input_shape))
-        object.__setattr__(self, "layers", tuple(layers))
+        object.__setattr__(self, "layers", tuple(layers) if isinstance(layers, Iterable) else ())
         if not self.layers:
-            raise ValidationError("ANN.layers: must hold at least one layer")
+            raise ValidationError(f"ANN.layers: must be a sequence of at least one layer, got {layers!r}")
         _ = self.shapes
 
     @cached_property
@@ -128,7 +128,7 @@ class ANN:
         ValidationError
             Another shape, no real numbers, values that are not finite, uint8 pixels that nobody scaled.
         """
-        samples = self._samples(x)
+        samples = self.samples(x)
         out = np.empty((len(samples), self.n_outputs), self.dtype)
         for block in self._blocks(len(samples), batch_size):
             values = samples[block].astype(self.dtype, copy=False)
@@ -139,7 +139,7 @@ class ANN:
 
     def activations(self, x: ArrayLike) -> list[NDArray[np.floating]]:
         """The values after every layer, each (n, *shapes[k]); `x` as in `outputs`, all samples at once."""
-        values = self._samples(x).astype(self.dtype, copy=False)
+        values = self.samples(x).astype(self.dtype, copy=False)
         found = []
         for layer in self._typed:
             values = forward(layer, values)
@@ -164,9 +164,6 @@ class ANN:
 
     def samples(self, x: ArrayLike, name: str = "ANN.x") -> NDArray[Any]:
         """`x` checked as in `outputs`, as (n, *input_shape); `name` is what errors call it."""
-        return self._samples(x, name)
-
-    def _samples(self, x: ArrayLike, name: str = "ANN.x") -> NDArray[Any]:
         array = real_array(name, x)
         wanted = self.input_shape
         if array.ndim == 3 and len(wanted) == 3 and wanted[2] == 1 and array.shape[1:] == wanted[:2]:
@@ -224,7 +221,7 @@ class ANN:
         """
         from eventsnn.conversion.folding import fold
 
-        return ANN(fold(self.layers, [self.input_shape, *self.shapes]), self.input_shape)
+        return ANN(fold(self._typed, [self.input_shape, *self.shapes]), self.input_shape)
 
     def save(self, path: Path | str, *, dtype: DTypeLike | None = None) -> None:
         """Write the network to one file: an npz with a JSON header and SHA-256 sums, whole or not at all, no pickle.

@@ -21,11 +21,14 @@ class ExitResult:
     Attributes
     ----------
     classes : decision of each sample when it ended, int64, shape (n_samples,)
-    steps : steps that each sample took, int64, shape (n_samples,), 1 .. n_steps
+    steps : steps after which each sample was decided, int64, shape (n_samples,), 1 .. n_steps
+    synaptic_events : synapses that spikes were sent over in all steps that were run, up to three more than `steps`,
+        shape (n_samples,); None where it is not known
     """
 
     classes: NDArray[np.int64]
     steps: NDArray[np.int64]
+    synaptic_events: NDArray[np.int64] | None = None
 
     @property
     def mean_steps(self) -> float:
@@ -125,7 +128,8 @@ class EarlyExit:
 
         Parameters
         ----------
-        outputs : potentials of the readout after each step, shape (n_samples, n_steps, n_outputs)
+        outputs : potentials of the readout after each step, shape (n_samples, n_steps, n_outputs); NaN in steps that
+            were not run because `decided` was true
         first_step : no sample ends before it, 1 .. n_steps
 
         Returns
@@ -138,7 +142,7 @@ class EarlyExit:
         ValidationError
             Potentials of another shape or not finite, a step out of range.
         """
-        potentials = _potentials("EarlyExit.apply: outputs", outputs)
+        potentials = _potentials("EarlyExit.apply: outputs", outputs, may_end=True)
         n_steps = potentials.shape[1]
         if not 1 <= count("EarlyExit.apply.first_step", first_step) <= n_steps:
             raise ValidationError(f"EarlyExit.apply.first_step: must lie in 1 .. {n_steps} (n_steps), got {first_step}")
@@ -147,7 +151,24 @@ class EarlyExit:
         ends[:, : first_step - 1] = False
         ends[:, -1] = True
         last = ends.argmax(axis=1)
+        missing = np.isnan(potentials[np.arange(len(last)), last]).any(axis=1)
+        if missing.any():
+            b = int(np.flatnonzero(missing)[0])
+            raise ValidationError(
+                f"EarlyExit.apply: outputs: sample {b} was ended before it led by {self.margin:g}; was it stopped by "
+                "another rule?"
+            )
         return ExitResult(classes[np.arange(len(last)), last], last + 1)
+
+    def decided(self, outputs: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Whether each sample has ended, for the `stop` of `run_chain`.
+
+        Parameters
+        ----------
+        outputs : potentials of the readout after each step so far, shape (n_samples, n_steps, n_outputs)
+        """
+        ended: NDArray[np.bool_] = np.asarray((_leads(outputs)[0] > self.margin).any(axis=1))
+        return ended
 
 
 def _leads(potentials: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
@@ -156,14 +177,17 @@ def _leads(potentials: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDAr
     return two[:, :, 1] - two[:, :, 0], potentials.argmax(axis=2)
 
 
-def _potentials(name: str, outputs: ArrayLike) -> NDArray[np.floating]:
+def _potentials(name: str, outputs: ArrayLike, *, may_end: bool = False) -> NDArray[np.floating]:
     array: NDArray[np.floating] = np.asarray(outputs)
     if array.ndim != 3 or array.shape[1] < 1 or array.shape[2] < 2 or array.dtype.kind != "f":
         raise ValidationError(
             f"{name}: must be floats of shape (n_samples, n_steps, n_outputs), n_steps >= 1, n_outputs >= 2, got "
             f"shape {array.shape}, dtype {array.dtype}"
         )
-    if not np.isfinite(array).all():
-        b, t, k = np.argwhere(~np.isfinite(array))[0]
+    bad = ~np.isfinite(array)
+    if may_end:  # all outputs of a step that was not run are NaN
+        bad &= ~np.isnan(array).all(axis=2, keepdims=True)
+    if bad.any():
+        b, t, k = np.argwhere(bad)[0]
         raise ValidationError(f"{name}: must be finite, got {array[b, t, k]:g} at sample {b}, step {t}, output {k}")
     return array

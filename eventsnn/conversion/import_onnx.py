@@ -45,14 +45,18 @@ def ann_from_onnx(model: Any, input_shape: Iterable[int] | None = None) -> ANN:
     DataError
         The file is missing, a pickle, or no ONNX file.
     ValidationError
-        An operator that is not supported, branches, shapes that do not chain, weights that are not finite; the message
-        names the operator.
+        Neither a path nor a model, an operator that is not supported, branches, shapes that do not chain, weights that
+        are not finite; the message names the operator.
     """
     try:
         import onnx
     except ImportError as error:
         raise MissingDependencyError(f"{_NAME}: needs onnx: pip install 'eventsnn[onnx]'") from error
-    graph = (_loaded(onnx, Path(model)) if isinstance(model, (str, Path)) else model).graph
+    if isinstance(model, (str, Path)):
+        model = _loaded(onnx, Path(model))
+    if not isinstance(model, onnx.ModelProto):
+        raise ValidationError(f"{_NAME}: takes a path or an onnx.ModelProto, got {type(model).__name__}")
+    graph = model.graph
     reader = _Graph(onnx, graph, input_shape)
     for k, node in enumerate(graph.node):
         reader.take(k, node)

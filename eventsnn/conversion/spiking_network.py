@@ -15,6 +15,7 @@ from eventsnn.clocked_neurons import IF, Leaky
 from eventsnn.conversion.accuracy import AccuracyOverTime
 from eventsnn.conversion.ann import ANN
 from eventsnn.conversion.blocks import blocks_of
+from eventsnn.conversion.early_exit import EarlyExit, ExitResult
 from eventsnn.conversion.energy import estimate_energy, multiply_accumulates
 from eventsnn.conversion.inputs import Input, checked_input, encoded
 from eventsnn.conversion.model_file import read_model, write_model
@@ -29,6 +30,8 @@ __all__ = ["SpikingNetwork", "checked_steps"]
 
 #: images that are run together where all of them need not be kept
 _BATCH = 256
+#: steps between two looks at who is decided: fewer cost more in calls than the steps they save (MNIST, 64 steps)
+_WINDOW = 4
 
 
 def checked_steps(where: str, n_steps: Any) -> int:
@@ -88,6 +91,7 @@ class SpikingNetwork:
         n_threads: int = 1,
         progress: bool = True,
         keep: Sequence[str] = (),
+        early_exit: EarlyExit | None = None,
     ) -> ChainRun:
         """Run images for so many steps.
 
@@ -103,11 +107,12 @@ class SpikingNetwork:
         n_threads : threads over blocks of images; does not change the result
         progress : show a bar on standard error once two seconds have passed
         keep : "counts" and "potentials" of the layers that fire, if wanted
+        early_exit : ends an image up to three steps after it is decided; see `decide`
 
         Returns
         -------
         ChainRun
-            ``outputs[:, t]`` is the potential of the output after t + 1 steps.
+            ``outputs[:, t]`` is the potential of the output after t + 1 steps; NaN where an image had ended.
 
         Raises
         ------
@@ -118,13 +123,17 @@ class SpikingNetwork:
         samples = self._samples("SpikingNetwork.run", images)
         n_steps = checked_steps("SpikingNetwork.run.n_steps", n_steps)
         checked_input("SpikingNetwork.run", input, samples, rng)
+        stop, window = (None, None) if early_exit is None else (early_exit.decided, _WINDOW)
         parts = []
         with BatchBar("run", len(samples), enabled=progress) as bar:
             for batch in _batches(samples):
                 inputs = encoded(input, batch, n_steps, rng)
                 parts.append(
-                    run_chain(self.network, inputs, n_steps=n_steps, n_threads=n_threads, progress=False, keep=keep)
-                )
+                    run_chain(
+                        self.network, inputs, n_steps=n_steps, n_threads=n_threads, progress=False, keep=keep,
+                        stop=stop, window=window,
+                    )
+                )  # fmt: skip
                 bar.advance(len(batch), f"{n_steps} steps")
         return _joined(parts)
 
@@ -143,6 +152,22 @@ class SpikingNetwork:
         samples = self._samples("SpikingNetwork.accuracy", images)
         wanted = self._labels("SpikingNetwork.accuracy", labels, len(samples))
         return float((self.predict(samples, n_steps, **options) == wanted).mean())
+
+    def calibrate_exit(self, images: ArrayLike, n_steps: int, *, share: float = 0.005, **options: Any) -> EarlyExit:
+        """When to end images early, such that at most this share of decisions differs from those after n_steps.
+
+        `images` are held out: neither trained on nor used elsewhere in the test, and 1/share - 1 at least; see
+        `EarlyExit.calibrated`. Options as in `run`; give `decide` the same.
+        """
+        return EarlyExit.calibrated(self.run(images, n_steps, **options).outputs, share)
+
+    def decide(self, images: ArrayLike, n_steps: int, *, rule: EarlyExit, **options: Any) -> ExitResult:
+        """Class of every image as soon as it is decided, at the latest after n_steps, and the steps that it took.
+
+        Options as in `run`. Images are run a few steps at a time, and those that are decided no further.
+        """
+        done = self.run(images, n_steps, early_exit=rule, **options)
+        return dataclasses.replace(rule.apply(done.outputs), synaptic_events=done.n_synaptic_events.sum(axis=1))
 
     def activations(self, images: ArrayLike, n_steps: int, **options: Any) -> dict[str, NDArray[np.float64]]:
         """What stands for the ANN's activations: spikes per step times scale by layer, (n, n_neurons) each.

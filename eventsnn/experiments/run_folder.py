@@ -20,7 +20,7 @@ from eventsnn.experiments.schema import Config
 from eventsnn.training.checkpoint import list_savepoints, read_savepoint, write_savepoint
 from eventsnn.training.files import reason, sync_folder, write_bytes_atomic, write_json_atomic
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "new_folder", "versions"]
 
 
 @dataclass(frozen=True)
@@ -71,32 +71,14 @@ class RunFolder:
         CheckpointError
             `out` is a file, or cannot be written; a run of that `name` is there.
         """
-        stem = f"{config.name}_{datetime.now().strftime('%Y-%m-%dT%H-%M-%S')}"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            number = 1
-            while True:
-                path = out / (name or (stem if number == 1 else f"{stem}_{number}"))
-                try:
-                    path.mkdir()  # fails when it exists: two runs that start together cannot share it
-                    break
-                except FileExistsError:
-                    if name is not None:
-                        break
-                    number += 1
-            run = cls(path)
+        with _making(out):
+            run = cls(_new_folder(out, config.name, name))
             if name is not None and run.epochs():
-                raise CheckpointError(f"{path}: there is a run already; `eventsnn continue` goes on with it")
+                raise CheckpointError(f"{run.path}: there is a run already; `eventsnn continue` goes on with it")
             run.savepoints.mkdir(exist_ok=name is not None)
             run.plots.mkdir(exist_ok=name is not None)
-            sync_folder(path)
+            sync_folder(run.path)
             sync_folder(out)
-        except FileExistsError:
-            raise CheckpointError(f"{out}: is a file; give a folder for the runs with --out DIR") from None
-        except OSError as error:
-            raise CheckpointError(
-                f"{out}: no run folder can be made there ({reason(error)}); give another folder with --out DIR"
-            ) from error
         run.write_config(config)
         return run
 
@@ -222,6 +204,49 @@ class RunFolder:
         except OSError as error:
             raise CheckpointError(f"{self.savepoints}: later savepoints cannot be moved ({reason(error)})") from error
         return target
+
+
+def new_folder(out: Path, name: str) -> Path:
+    """Make ``<name>_<time>/`` in `out`, unique even within a second.
+
+    Raises
+    ------
+    CheckpointError
+        `out` is a file, or cannot be written.
+    """
+    with _making(out):
+        path = _new_folder(out, name)
+        sync_folder(out)
+    return path
+
+
+def _new_folder(out: Path, stem: str, name: str | None = None) -> Path:
+    """``<stem>_<time>/`` in `out`, new; or `name`, which may be there."""
+    stem = f"{stem}_{datetime.now().strftime('%Y-%m-%dT%H-%M-%S')}"
+    out.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        path = out / (name or (stem if number == 1 else f"{stem}_{number}"))
+        try:
+            path.mkdir()  # fails when it exists: two runs that start together cannot share it
+            return path
+        except FileExistsError:
+            if name is not None:
+                return path
+            number += 1
+
+
+@contextmanager
+def _making(out: Path) -> Iterator[None]:
+    """Errors in the making of a folder in `out`, in words."""
+    try:
+        yield
+    except FileExistsError:
+        raise CheckpointError(f"{out}: is a file; give a folder for the runs with --out DIR") from None
+    except OSError as error:
+        raise CheckpointError(
+            f"{out}: no run folder can be made there ({reason(error)}); give another folder with --out DIR"
+        ) from error
 
 
 def versions() -> dict[str, str]:

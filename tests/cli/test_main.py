@@ -61,12 +61,12 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
         "print([name for name in ('numba', 'pydantic', 'matplotlib', 'ruamel.yaml', 'tqdm') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    for name in ("train", "continue", "inference", "eval", "sweep", "sweep-plot", "configs"):
+    for name in ("train", "continue", "inference", "eval", "sweep", "sweep-plot", "convert", "configs"):
         assert re.search(rf"^    {name}\b", done.stdout, re.MULTILINE)
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["train", "continue", "inference", "eval", "sweep", "sweep-plot", "configs"])
+@pytest.mark.parametrize("name", ["train", "continue", "inference", "eval", "sweep", "sweep-plot", "convert", "configs"])
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])

@@ -176,7 +176,8 @@ def test_layers_refuse_bad_parameters(layer, message):
 @pytest.mark.parametrize(
     ("layers", "shape", "message"),
     [
-        ([], (3,), "must hold at least one layer"),
+        ([], (3,), r"ANN.layers: must be a sequence of at least one layer, got \[\]"),
+        (Linear(np.eye(3)), (3,), "must be a sequence of at least one layer, got Linear"),
         ([Linear(np.eye(3)), "relu"], (3,), r"ANN.layers\[1\]: must be a layer .* got 'relu'"),
         ([Linear(np.eye(3))], (3, 3), "ANN.input_shape: must be"),
         ([Linear(np.eye(3))], 3, "ANN.input_shape: must be"),

@@ -104,6 +104,7 @@ def cases():
         "forward where back fails": [convolution, MaxPool(2), norm(6, draw), Flatten(), linear(24, 3)],
         "after flatten, per channel": [convolution, Flatten(), per_channel],
         "after flatten, per unit": [convolution, ReLU(), Flatten(), norm(96, draw), linear(96, 3)],
+        "after flatten, per unit, no ReLU": [convolution, Flatten(), norm(96, draw), linear(96, 3)],
         "two": [convolution, ReLU(), norm(6, draw), norm(6, draw), *head],
         "two after one layer": [convolution, norm(6, draw), norm(6, draw), ReLU(), *head],
         "dropout between": [convolution, Dropout(), norm(6, draw), ReLU(), *head],
@@ -122,6 +123,15 @@ def test_folded_is_exact(case):
     np.testing.assert_allclose(folded.outputs(x), expected, rtol=0, atol=1e-12 * np.abs(expected).max())
     single = ann.astype(np.float32).folded().outputs(x)
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6 * np.abs(expected).max())  # measured: 2e-7
+
+
+def test_folded_keeps_the_widest_type():
+    draw = np.random.default_rng(8)
+    ann = ANN([Linear(draw.normal(size=(9, 7)).astype(np.float32)), norm(7, draw)], (9,))
+    x = draw.normal(size=(5, 9))
+    folded = ann.folded()
+    assert folded.dtype == ann.dtype == np.float64
+    np.testing.assert_allclose(folded.outputs(x), ann.outputs(x), rtol=0, atol=1e-13)  # sums of 9 numbers around 1
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from eventsnn import Currents
+from eventsnn.conversion import convert, load_ann
 from eventsnn.conversion.early_exit import EarlyExit
+from eventsnn.datasets import load_mnist
 from eventsnn.errors import ValidationError
 
 
@@ -120,10 +123,80 @@ def test_share_is_checked(share):
     ],
 )
 def test_potentials_are_checked(outputs, message):
-    with pytest.raises(ValidationError, match=rf"EarlyExit.apply: outputs: .*{message}"):
-        EarlyExit(1.0).apply(outputs)
+    if np.isfinite(outputs).all():
+        with pytest.raises(ValidationError, match=rf"EarlyExit.apply: outputs: .*{message}"):
+            EarlyExit(1.0).apply(outputs)
     with pytest.raises(ValidationError, match=rf"EarlyExit.calibrated: outputs: .*{message}"):
         EarlyExit.calibrated(outputs, 0.5)
+
+
+@pytest.mark.parametrize("window", [1, 4, 30])
+def test_apply_to_what_decided_has_stopped_is_apply_to_the_whole(window):
+    outputs, rule = walks(5, n=60), EarlyExit(3.0)
+    whole = rule.apply(outputs)
+    stopped = outputs.copy()
+    for b in range(60):
+        for t in range(window, 30, window):
+            if rule.decided(outputs[b : b + 1, :t])[0]:
+                stopped[b, t:] = np.nan
+                break
+    assert np.isnan(stopped).any() or window == 30
+    found = rule.apply(stopped)
+    assert np.array_equal(found.steps, whole.steps)
+    assert np.array_equal(found.classes, whole.classes)
+
+
+def test_apply_refuses_what_another_rule_has_stopped():
+    outputs = np.full((1, 4, 2), np.nan)
+    outputs[0, :2] = [[1.0, 0.0], [2.0, 0.0]]
+    assert EarlyExit(1.5).apply(outputs).steps.tolist() == [2]
+    with pytest.raises(ValidationError, match="sample 0 was ended before it led by 3; was it stopped by another"):
+        EarlyExit(3.0).apply(outputs)
+    outputs[0, 1, 1] = np.nan
+    with pytest.raises(ValidationError, match="got nan at sample 0, step 1, output 1"):
+        EarlyExit(1.5).apply(outputs)
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    """The shipped network, 1,000 training images and 2,000 to test, which it was not trained on."""
+    data = load_mnist(encode=Currents, n_train=1_000, n_valid=0, n_test=2_000)
+    snn = convert(load_ann("mnist_mlp"), data.train.values, progress=False)
+    return snn, data.test.values, data.test.labels
+
+
+def test_mnist_needs_few_steps_at_the_same_accuracy(mnist):
+    snn, x, y = mnist
+    order = np.random.default_rng(0).permutation(2_000)
+    held_out, rest = order[:1_000], order[1_000:]
+    rule = snn.calibrate_exit(x[held_out], 32, share=0.005, progress=False)
+    found = snn.decide(x[rest], 32, rule=rule, progress=False)
+    whole = snn.run(x[rest], 32, progress=False)
+    classes = whole.outputs[:, -1].argmax(axis=1)
+    assert found.mean_steps < 4
+    # 0.5 % on average; 15 of 1,000 would be 4 standard deviations above
+    assert (found.classes != classes).mean() < 0.015
+    assert (found.classes == y[rest]).mean() > (classes == y[rest]).mean() - 0.01
+    # what it does not run, it does not pay for
+    assert found.synaptic_events.sum() < 0.25 * whole.n_synaptic_events.sum()
+    applied = rule.apply(whole.outputs)
+    assert np.array_equal(found.steps, applied.steps)
+    assert np.array_equal(found.classes, applied.classes)
+
+
+def test_decide_does_not_depend_on_threads(mnist):
+    snn, x, _ = mnist
+    one, two = (snn.decide(x[:300], 16, rule=EarlyExit(5.0), n_threads=n, progress=False) for n in (1, 2))
+    assert np.array_equal(one.steps, two.steps)
+    assert np.array_equal(one.synaptic_events, two.synaptic_events)
+
+
+def test_decide_of_random_spikes_is_that_of_the_same_spikes(mnist):
+    snn, x, _ = mnist
+    rule = EarlyExit(5.0)
+    found = snn.decide(x[:50], 16, rule=rule, input="poisson", rng=np.random.default_rng(3), progress=False)
+    whole = snn.run(x[:50], 16, input="poisson", rng=np.random.default_rng(3), progress=False)
+    assert np.array_equal(found.steps, rule.apply(whole.outputs).steps)
 
 
 def test_first_step_is_checked():

@@ -240,6 +240,12 @@ def test_two_inputs_are_refused():
 
 
 @needs_onnx
+def test_what_is_no_model_is_refused():
+    with pytest.raises(ValidationError, match="takes a path or an onnx.ModelProto, got bytes"):
+        ann_from_onnx(b"")
+
+
+@needs_onnx
 def test_weights_that_are_computed_are_refused():
     chain = Chain((3,))
     chain.nodes = [helper.make_node("MatMul", ["x", "x"], ["y"])]
