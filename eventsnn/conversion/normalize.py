@@ -108,7 +108,9 @@ def spike_norm_scale(
     # constant currents drive the first layer in every step alike
     steps = 1 if k == 0 else n_steps
     found = np.full(n_channels(block), -np.inf)
-    for batch in batches(images, 2 * steps * math.prod(block.output_shape)):
+    # the drive, once on its way and once as the result; or the spikes of the layer before it that has most neurons
+    widest = max(math.prod(own.output_shape) for own in plan.blocks[: k + 1])
+    for batch in batches(images, steps * max(widest, 2 * math.prod(block.output_shape))):
         u = potentials(chain, Currents(batch), steps, n_threads=n_threads)
         np.maximum(found, u.reshape(-1, n_channels(block)).max(axis=0), out=found)
         bar.advance(len(batch), block.name)

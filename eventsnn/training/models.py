@@ -141,7 +141,7 @@ class OfChain(Model):
 
     def __init__(self, network: Sequential, loss: TimeLoss | VoltageLoss, t_max: float) -> None:
         super().__init__(loss, t_max)
-        self._network = network.astype(network.weights[0].dtype)
+        self._network = network.astype(network.layers[0].connection.dtype)
         self.hidden_sizes = [layer.n_neurons for layer in network.layers[:-1]]
         self.layer_names = [layer.name for layer in network.layers]
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eventsnn.conversion import ANN, Linear, ReLU, convert, normalize
+from eventsnn.conversion import ANN, Linear, ReLU, calibrate, convert, normalize
 from eventsnn.errors import ValidationError
 from tests.conversion.small_networks import convolutional, perceptron
 from tests.reference import conversion_numpy as reference
@@ -138,3 +138,28 @@ def test_given_scales_need_no_images():
     per_unit = convert(ann, method=[np.arange(1.0, 21), 3.0])
     np.testing.assert_array_equal(per_unit.network.layers[0].neuron.v_threshold, np.arange(1.0, 21))
     assert per_unit.network.layers[1].neuron.v_threshold == 3.0
+
+
+def test_memory_does_not_grow_with_the_images(monkeypatch):
+    """No run of the network gives more numbers at a time than a batch may have, however many images there are."""
+    ann, _, images = convolutional()
+    images = np.tile(images, (8, 1))
+    limit = 20_000
+    sizes = []
+
+    def recorded(module, name):
+        function = getattr(module, name)
+
+        def call(chain, inputs, n_steps, **options):
+            sizes.append(inputs.n_samples * n_steps * max(layer.n_neurons for layer in chain.layers))
+            return function(chain, inputs, n_steps, **options)
+
+        monkeypatch.setattr(module, name, call)
+
+    monkeypatch.setattr(normalize, "_BATCH_NUMBERS", limit)
+    recorded(normalize, "potentials")
+    recorded(calibrate, "potentials")
+    recorded(calibrate, "spike_counts")
+    convert(ann, images, method="spike_norm", calibrate="both", n_steps=10)
+    assert len(sizes) > 50
+    assert max(sizes) <= limit

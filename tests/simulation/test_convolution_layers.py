@@ -195,13 +195,13 @@ def test_of_neurons_that_spike_often_the_first_one_of_a_window_passes_all_its_sp
     pool, readout = MaxPool2d((1, 2, 1), (1, 2), rule="first_spike"), Dense([[4.0]])
     spikes = Spikes([0] * 4, [1, 0, 1, 0], [0.1, 0.2, 0.3, 0.4], n_samples=1, n_neurons=2)
     passed = Spikes([0, 0], [0, 0], [0.1, 0.3], n_samples=1, n_neurons=1)
-    found = simulate(Sequential([pool, readout, MANY]), spikes)
-    expected = simulate(Sequential([readout, MANY]), passed)
+    found = simulate(Sequential([pool, readout, MANY]), spikes, 4.0)
+    expected = simulate(Sequential([readout, MANY]), passed, 4.0)
     np.testing.assert_array_equal(found.spikes["output"].times, expected.spikes["output"].times)
     # at one time the lower number wins
     tie = Spikes([0] * 3, [0, 1, 1], [0.1, 0.1, 0.3], n_samples=1, n_neurons=2)
-    found = simulate(Sequential([pool, readout, MANY]), tie)
-    expected = simulate(Sequential([readout, MANY]), Spikes([0], [0], [0.1], n_samples=1, n_neurons=1))
+    found = simulate(Sequential([pool, readout, MANY]), tie, 4.0)
+    expected = simulate(Sequential([readout, MANY]), Spikes([0], [0], [0.1], n_samples=1, n_neurons=1), 4.0)
     np.testing.assert_array_equal(found.spikes["output"].times, expected.spikes["output"].times)
 
 
