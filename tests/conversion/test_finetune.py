@@ -9,7 +9,18 @@ import pytest
 
 from eventsnn import Currents, MembraneCrossEntropy, Trainer, VoltageCrossEntropy, loss_and_grad, simulate_clocked
 from eventsnn.clock import Clock
-from eventsnn.conversion import ANN, Linear, ReLU, convert, fine_tune, load_ann
+from eventsnn.conversion import (
+    ANN,
+    AvgPool,
+    Convolution,
+    Flatten,
+    Linear,
+    MaxPool,
+    ReLU,
+    convert,
+    fine_tune,
+    load_ann,
+)
 from eventsnn.conversion.finetune import with_thresholds_of, with_unit_thresholds
 from eventsnn.datasets import load_mnist
 from eventsnn.errors import ValidationError
@@ -40,6 +51,34 @@ def test_unit_thresholds_change_no_spike(options):
     assert given.counts("linear2").sum() > 500
     # sums of some hundred terms of size 1
     np.testing.assert_allclose(found.v("output", 3), given.v("output", 3), rtol=1e-12, atol=1e-12)
+
+
+def random_cnn(pool):
+    rng = np.random.default_rng(3)
+    layers = [
+        Convolution(rng.normal(size=(3, 3, 2, 4)), rng.normal(size=4) * 0.2, padding=1), ReLU(), pool(2),
+        Convolution(rng.normal(size=(3, 3, 4, 5)), rng.normal(size=5) * 0.2), ReLU(), Flatten(),
+        Linear(rng.normal(size=(20, 3)), rng.normal(size=3)),
+    ]  # fmt: skip
+    return ANN(layers, input_shape=(8, 8, 2))
+
+
+@pytest.mark.parametrize("channel_wise", [False, True])
+@pytest.mark.parametrize("pool", [AvgPool, MaxPool])
+def test_convolutions_are_trained_in_units_of_their_channels(pool, channel_wise):
+    x, labels = np.random.default_rng(4).random((60, 8, 8, 2)), np.arange(60) % 3
+    snn = convert(random_cnn(pool), x, channel_wise=channel_wise, progress=False)
+    unit = with_unit_thresholds(snn.network)
+    flat = Currents(x.reshape(60, -1))
+    given, found = (simulate_clocked(net, flat, n_steps=12) for net in (snn.network, unit))
+    for name in ("conv1", "conv2"):
+        assert given.counts(name).sum() > 1000
+        assert np.array_equal(found.counts(name), given.counts(name))
+    tuned = fine_tune(snn, x, labels, n_steps=5, n_epochs=4, seed=0, optimizer=Adam(3e-3), progress=False)
+    losses = [metrics.train_loss for metrics in tuned.history]
+    assert losses[-1] < losses[0]
+    moved = [not np.array_equal(a, b) for a, b in zip(tuned.network.network.weights, snn.network.weights, strict=True)]
+    assert moved == [True] * 3
 
 
 def test_units_of_thresholds_go_there_and_back():
