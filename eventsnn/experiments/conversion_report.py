@@ -23,6 +23,7 @@ __all__ = ["ConversionOutcome", "ExitOutcome", "LayerOutcome", "shortfalls", "wr
 
 _LACKING = 0.01  # of accuracy to the ANN, worth a word
 _RISING = 0.005  # of accuracy, in the second half of the steps
+_COSTLY = 0.9  # energy of the ANN relative to ours
 _SATURATED = 0.01  # share of a layer's activations above its scale
 _ERROR = 0.2  # relative difference of a layer's activations
 _RARE = 1e-3  # spikes per step
@@ -147,7 +148,7 @@ def write_outcome(
     if outcome.early_exit is not None:
         say(f"\n{outcome.early_exit}")
     say("")
-    for line in shortfalls(outcome) or ["nothing falls short"]:
+    for line in shortfalls(outcome) or (["nothing falls short"] if outcome.layers else []):
         say(line)
     outcome.network.save(folder / "network.npz")
     write_bytes_atomic(folder / "accuracy.csv", _csv(_accuracy_rows(outcome)))
@@ -172,6 +173,11 @@ def shortfalls(outcome: ConversionOutcome) -> list[str]:
         rise = own.accuracy[outcome.best, -1] - own.accuracy[outcome.best, max(n_steps // 2, 1) - 1]
         if rise > _RISING:
             found.append(f"accuracy: still rising, by {100 * rise:.2f} points in the second half of the steps")
+    ratio = own.energy[outcome.best].ratio
+    if ratio < _COSTLY:
+        found.append(
+            f"energy: {1 / ratio:.1f} times the ANN's, by operations; fewer --timesteps, higher --scales, --early-exit"
+        )
     for layer in outcome.layers:
         share = layer.report.saturated_share
         if share is not None and share > _SATURATED:

@@ -204,6 +204,14 @@ def test_what_falls_short_is_said(model, data, tmp_path, capsys):
     assert "nothing falls short" not in out
 
 
+def test_an_energy_above_the_anns_is_said(model, data, tmp_path, capsys):
+    convert(tmp_path, model, "--data", data, "--timesteps", 300, "--images", 50, "--scales", "0.5", "--no-plots")
+    out = capsys.readouterr().out
+    factor = float(re.search(r"^energy: ([\d.]+) times the ANN's, by operations; fewer --timesteps", out, re.M)[1])
+    own, ann = re.search(r"operations, ([\d.]+) nJ per image .*, the ANN ([\d.]+) nJ", out).groups()
+    assert factor == pytest.approx(float(own) / float(ann), rel=0.05)  # all printed with two or three digits
+
+
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 
