@@ -20,11 +20,19 @@ from eventsnn.conversion.energy import EnergyEstimate, estimate_energy, multiply
 from eventsnn.conversion.inputs import Input
 from eventsnn.conversion.progress import BatchBar
 from eventsnn.conversion.spiking_network import SpikingNetwork
+from eventsnn.currents import Currents
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.build_shared import available_cores
 from eventsnn.experiments.conversion_data import ConversionData, load_data, load_model
-from eventsnn.experiments.conversion_report import ConversionOutcome, ExitOutcome, LayerOutcome, write_outcome
+from eventsnn.experiments.conversion_report import (
+    ConversionOutcome,
+    ExitOutcome,
+    LayerOutcome,
+    relative_error,
+    write_outcome,
+)
 from eventsnn.experiments.run_folder import new_folder
+from eventsnn.simulation.if_exact import simulate_if
 from eventsnn.training.files import sync_folder
 
 __all__ = ["ConversionInterrupted", "ConversionSettings", "convert_model"]
@@ -32,6 +40,8 @@ __all__ = ["ConversionInterrupted", "ConversionSettings", "convert_model"]
 _BATCH = 100  # images between two moments at which Ctrl-C loses nothing
 _LAYER_NUMBERS = 2_000_000  # activations that are compared, neurons times images
 _LAYER_IMAGES = (10, 500)
+_LIMIT_EVENTS = 100_000_000  # synaptic events of the run in continuous time
+_LIMIT_IMAGES = (2, 50)
 
 
 class ConversionInterrupted(KeyboardInterrupt):
@@ -244,12 +254,28 @@ class _Session:
         images = self.data.images[:n_images]
         spiking = network.activations(images, **self._options(best, 0))
         activations = network.ann_activations(images)
+        limit = self._limit_errors(best, activations) if self.own.input == "constant" else {}
         found = []
         for layer, report in zip(network.network.layers, network.report, strict=True):
             own, wanted = spiking[layer.name], activations[layer.name]
             rates = own / layer.neuron.v_threshold if layer.can_spike else None
-            found.append(LayerOutcome(layer.name, report, rates, own, wanted))
+            found.append(LayerOutcome(layer.name, report, rates, own, wanted, limit.get(layer.name)))
         return tuple(found)
+
+    def _limit_errors(self, best: int, activations: dict[str, NDArray[np.floating]]) -> dict[str, float]:
+        """`LayerOutcome.error` of the network in continuous time, the limit of ever shorter steps, for a few images."""
+        events = sum(int(batch.n_events[best].sum()) for batch in self.batches)
+        per_image = max(events // sum(batch.n_images for batch in self.batches), 1)
+        n = int(np.clip(_LIMIT_EVENTS // per_image, *_LIMIT_IMAGES))
+        wanted = {name: own[:n] for name, own in activations.items()}
+        n = len(next(iter(wanted.values())))
+        images = Currents(self.data.images[:n].reshape(n, -1))
+        chain = self.networks[best].network
+        run = simulate_if(chain, images, t_max=float(self.own.n_steps), n_threads=self.n_threads)
+        differences: dict[str, NDArray[np.float64]] = run.rate_errors({name: wanted[name] for name in run.counts})
+        output = chain.layers[-1].name
+        differences[output] = run.outputs[:, -1] / self.own.n_steps - wanted[output]
+        return {name: relative_error(own, wanted[name]) for name, own in differences.items()}
 
     def _early_exit(self, best: int) -> ExitOutcome:
         """Calibrated on one half of the images, tried on the other."""

@@ -38,6 +38,7 @@ class LayerOutcome:
     report : what was chosen for it
     rates : spikes per step, (n_images, n_neurons); None of the output
     spiking, activations : what its spikes stand for, and the ANN's activations, likewise
+    limit_error : `error` in continuous time, the limit of ever shorter steps, on a few images; None where not known
     """
 
     name: str
@@ -45,6 +46,7 @@ class LayerOutcome:
     rates: NDArray[np.floating] | None
     spiking: NDArray[np.floating]
     activations: NDArray[np.floating]
+    limit_error: float | None = None
 
     @property
     def rate(self) -> float | None:
@@ -54,9 +56,7 @@ class LayerOutcome:
     @property
     def error(self) -> float:
         """Root mean square difference of the activations relative to that of the ANN's; 0 where both are silent."""
-        size = float(np.sqrt(np.mean(np.square(self.activations, dtype=np.float64))))
-        difference = float(np.sqrt(np.mean(np.square(self.spiking - self.activations, dtype=np.float64))))
-        return difference / size if size > 0 else 0.0
+        return relative_error(self.spiking - self.activations, self.activations)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +115,12 @@ class ConversionOutcome:
     seconds: tuple[float, ...]
     layers: tuple[LayerOutcome, ...]
     early_exit: ExitOutcome | None
+
+
+def relative_error(difference: NDArray[np.floating], values: NDArray[np.floating]) -> float:
+    """Root mean square of a difference relative to that of the values; 0 where these are all 0."""
+    size = float(np.sqrt(np.mean(np.square(values, dtype=np.float64))))
+    return float(np.sqrt(np.mean(np.square(difference, dtype=np.float64)))) / size if size > 0 else 0.0
 
 
 def write_outcome(
@@ -196,12 +202,13 @@ def _costs(outcome: ConversionOutcome, k: int) -> str:
 
 
 def _layer_table(outcome: ConversionOutcome) -> str:
-    rows = [["layer", "spikes/step", "never fires", "differs from the ANN"]]
+    rows = [["layer", "spikes/step", "never fires", "differs from the ANN", "in continuous time"]]
     for layer in outcome.layers:
         silent = "-" if layer.rates is None else f"{100 * (layer.rates.max(axis=0) == 0).mean():.1f} %"
         rate = "-" if layer.rate is None else f"{layer.rate:.4f}"
-        rows.append([layer.name, rate, silent, f"{100 * layer.error:.1f} %"])
-    widths = [max(len(row[k]) for row in rows) for k in range(4)]
+        limit = "-" if layer.limit_error is None else f"{100 * layer.limit_error:.1f} %"
+        rows.append([layer.name, rate, silent, f"{100 * layer.error:.1f} %", limit])
+    widths = [max(len(row[k]) for row in rows) for k in range(5)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     n_images = len(outcome.layers[0].spiking)
     return "\n".join([f"scale {outcome.accuracy.scales[outcome.best]:g}, {n_images} images", *lines])
@@ -216,11 +223,21 @@ def _accuracy_rows(outcome: ConversionOutcome) -> Iterable[Sequence[Any]]:
 
 
 def _layer_rows(outcome: ConversionOutcome) -> Iterable[Sequence[Any]]:
-    yield "layer", "n_neurons", "scale", "published_threshold", "saturated_share", "spikes_per_step", "error"
+    yield (
+        "layer",
+        "n_neurons",
+        "scale",
+        "published_threshold",
+        "saturated_share",
+        "spikes_per_step",
+        "error",
+        "limit_error",
+    )
     for layer in outcome.layers:
         own = layer.report
         scale = None if own.scale is None else float(np.mean(own.scale))
-        yield layer.name, own.n_neurons, scale, own.published_threshold, own.saturated_share, layer.rate, layer.error
+        found = (own.published_threshold, own.saturated_share, layer.rate, layer.error, layer.limit_error)
+        yield layer.name, own.n_neurons, scale, *found
 
 
 def _csv(rows: Iterable[Sequence[Any]]) -> bytes:

@@ -44,7 +44,7 @@ from eventsnn.kernels.eprop import (
 )
 from eventsnn.kernels.grid_projection import gather_dense
 from eventsnn.kernels.grid_step import LATE, NONE, ZERO
-from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridRule
+from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection, GridRule
 
 __all__ = ["EPROP_KINDS", "EpropGradient", "require_eprop"]
 
@@ -97,6 +97,7 @@ class EpropGradient(ClockedGradient):
         signal[:] = 0
         for projection in readout.projections:
             if projection.source not in self.grid.graph.inputs:
+                assert isinstance(projection, GridProjection)  # see `require_eprop`
                 gather_dense(projection.transposed, errors, projection.lag + _lateness(readout), 0, 0, 0, signal)
         return signal
 

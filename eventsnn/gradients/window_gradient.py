@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.kernels.convolution_backward import convolution_weight_gradient, fold_columns, gather_groups
-from eventsnn.kernels.grid_projection import gather_dense, weight_gradient_dense
+from eventsnn.kernels.grid_projection import weight_gradient_dense
 from eventsnn.kernels.pooling_backward import average_backward, gate_backward, record_winners
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_windows import GridPool, WindowWork
@@ -32,11 +32,11 @@ def gather_windows(work: WindowWork, a: Floats, window: int, source: int, e: Flo
     for pool in pools:
         errors.append(np.zeros((*e.shape[:2], pool.n_out), e.dtype))
     offset = 0 if pools else source
-    if not projection.geometry.size:
-        gather_dense(projection.transposed, a, projection.lag, projection.first, window, offset, errors[-1])
-    else:
-        for rows, target in _shifted(a, errors[-1], projection.lag, window):
+    for rows, target in _shifted(a, errors[-1], projection.lag, window):
+        if projection.geometry.size:
             _gather_convolution(work, rows, offset, target)
+        else:  # a product for all steps loads the weights once; step by step they would not stay in the cache
+            target += rows[:, projection.first : projection.first + projection.n_post] @ projection.weight.T
     for k in range(len(pools) - 1, -1, -1):
         _through_pool(pools[k], work.stages[k], errors[k + 1], source if k == 0 else 0, errors[k])
 

@@ -179,8 +179,8 @@ class GridNetwork:
     def _projection(self, projection: Projection, name: str, first: int) -> GridProjection | GridWindows:
         connection = projection.connection
         if isinstance(connection, (Conv2d, Pooled)):
-            lag, from_input = int(self._lags(name, connection.delay)), projection.source in self.graph.inputs
-            windows: GridWindows = GridWindows.of(connection, name, projection.source, first, lag, from_input)
+            lag = int(self._lags(name, connection.delay))
+            windows: GridWindows = GridWindows.of(connection, name, projection.source, first, lag)
             return windows
         is_dense = isinstance(connection, Dense) and connection.delay.ndim == 0
         if is_dense:
@@ -249,7 +249,7 @@ class GridNetwork:
             if neurons and any(name in neurons for name, _, _ in part.populations):
                 part.rule = self._rule(part.populations)
             for projection in part.projections:
-                if projection.transposed.size and projection.transposed is not projection.weight:
+                if projection.is_dense and isinstance(projection, GridProjection) and projection.transposed.size:
                     np.copyto(projection.transposed, projection.weight.T)
             loop = part.loop
             if loop.dense.size:

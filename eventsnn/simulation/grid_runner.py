@@ -117,7 +117,7 @@ class GridRunner:
                 constant = None
             for projection in part.projections:
                 events = self._found[projection.source]
-                if projection.name in self.narrow:
+                if isinstance(projection, GridProjection) and projection.name in self.narrow:
                     narrow = self.narrow[projection.name]
                     scatter_narrow(
                         events.starts, events.neurons, self.buffers[narrow.source].u,

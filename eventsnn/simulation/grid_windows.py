@@ -90,14 +90,12 @@ class GridWindows:
 
     weight : a view of that of the connection, (kernel_height kernel_width channels / groups, n_channels), or (n_pre,
         n_post) of a `Dense` behind pools, `geometry` then being empty
-    transposed : of a `Dense` whose source is no input; else empty
     """
 
     name: str
     source: str
     first: int
     weight: Floats
-    transposed: Floats
     lag: int
     geometry: Ints
     pools: list[GridPool]
@@ -105,20 +103,14 @@ class GridWindows:
     is_dense: bool = False
 
     @classmethod
-    def of(cls, connection: Conv2d | Pooled, name: str, source: str, first: int, lag: int, from_input: bool) -> Any:
+    def of(cls, connection: Conv2d | Pooled, name: str, source: str, first: int, lag: int) -> Any:
         """The projection of a connection; `first` neuron of the target in its part."""
         inner = connection.connection if isinstance(connection, Pooled) else connection
         pools = [GridPool(pool) for pool in connection.pools] if isinstance(connection, Pooled) else []
         if isinstance(inner, Conv2d):
             weight = inner.weight.reshape(-1, inner.weight.shape[3])
-            return cls(name, source, first, weight, weight[:0].T, lag, geometry_of(inner), pools)
-        transposed = inner.weight[:0].T if from_input else inner.weight.T.copy()
-        return cls(name, source, first, inner.weight, transposed, lag, np.empty(0, np.int64), pools)
-
-    @property
-    def n_pre(self) -> int:
-        """Number of presynaptic neurons of the connection behind the pools."""
-        return int(np.prod(self.geometry[:3])) if self.geometry.size else int(self.weight.shape[0])
+            return cls(name, source, first, weight, lag, geometry_of(inner), pools)
+        return cls(name, source, first, inner.weight, lag, np.empty(0, np.int64), pools)
 
     @property
     def n_post(self) -> int:

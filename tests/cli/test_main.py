@@ -66,7 +66,9 @@ def test_help_lists_the_commands_and_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["train", "continue", "inference", "eval", "sweep", "sweep-plot", "convert", "configs"])
+@pytest.mark.parametrize(
+    "name", ["train", "continue", "inference", "eval", "sweep", "sweep-plot", "convert", "configs"]
+)
 def test_every_command_explains_itself(name, capsys):
     with pytest.raises(SystemExit) as caught:
         main([name, "--help"])

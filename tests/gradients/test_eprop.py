@@ -332,7 +332,7 @@ def test_eprop_does_not_depend_on_chunks(monkeypatch, is_constant):
 def test_eprop_without_a_spike_leaves_the_biases():
     case = Case(12, "leaky")
     case.spikes = Spikes([], [], [], n_samples=N_SAMPLES, n_neurons=N_IN)
-    case.neuron = replace(case.neuron, bias=0.0)
+    case.neuron = replace(case.neuron, bias=0.0, v_init=0.0)
     found = case.gradients("eprop", case.clock())[1].parameters
     assert not found["x->a.weight"].any()
     assert not found["a->a.weight"].any()
