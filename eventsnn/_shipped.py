@@ -12,6 +12,7 @@ __all__ = ["SHIPPED", "data_path"]
 
 #: sha256 of each shipped file; data/README.md says where they come from
 SHIPPED = {
+    "cifar10_cnn.npz": "b252433c42231503714f93d3ca10e81bbf5ee7ce5fc62ff9f1f255eb44883147",
     "mnist.npz": "fb7a5fe1299ec263c94f93f9d4da93701acf7b0ffb46eec71450105808405a3a",
     "mnist_mlp.npz": "25012eb5ef886bc5c0c4c770eb0de02207213296621a4fc3acdd81b803661229",
     "mnist_cnn.npz": "8fa6aed65214fb4ea0b49735cd107174a0208d21320f016a9ab145fd43ea12bb",

@@ -70,8 +70,8 @@ class Trainer:
         or by name as in `parameter_names`; default: weights. Of a first-spike chain weight and delay, of a Network also
         tau_mem and tau_syn. A delay is learned in units of the synaptic time constant that it leads to; `LearnedDelay`
         in place of the number says how it stays positive and who shares it. The rate of a time constant is relative.
-        With a clock, of any network: weight, bias, v_init, beta, alpha, tau_mem, tau_syn, v_threshold; default: weights,
-        and biases given per neuron.
+        With a clock, of any network: weight, bias, v_init, beta, alpha, tau_mem, tau_syn, v_threshold; default:
+        weights, and biases given per neuron.
     regularizers : `DelayL2`; of a Network also `MarginPenalty`, and `SpikeCountUpperBound` and `SpikeCountLowerBound`
         on every hidden population; their values count as loss
     surrogate : of a Network: what stands in for the derivative of spike counts; default ``SpikeCountSurrogate()``

@@ -147,11 +147,11 @@ def test_high_precision_agrees_with_the_reference_simulator():
         for k in rng.choice(len(entries), 3, replace=False):
             (path,) = entries[k].paths
             if key == "weight":
-                place = {("weight", path[1]): np.array([path[3]])}
+                place = {("weight", path[1]): (np.array([path[3]]), np.ones(1))}
             elif key == "times":
-                place = {("times", path[1]): np.array([path[2]])}
+                place = {("times", path[1]): (np.array([path[2]]), np.ones(1))}
             else:
-                place = {(case.spec["populations"][path[1]]["name"], key): np.array([path[3]])}
+                place = {(case.spec["populations"][path[1]]["name"], key): (np.array([path[3]]), np.ones(1))}
             right = case.loss.derivative({path: 1.0})
             assert right.exists
             (above, _, _), (below, changed, _) = run.change(place, h), run.change(place, -h)
