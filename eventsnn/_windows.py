@@ -135,6 +135,11 @@ class Windows:
         order = np.lexsort((windows, pixels))
         return indptr_of(pixels, self.plane[0] * self.plane[1]), windows[order], places[order]
 
+    def geometry(self, groups: int = 1) -> Ints:
+        """As `kernels.convolution` takes it, with the groups of a convolution."""
+        own = (*self.plane, *self.size, *self.stride, *self.padding, *self.n_windows, groups)
+        return np.array(own, np.int64)
+
     def text(self) -> str:
         """What `repr` says of it after the planes."""
         parts = [plane_text(self.size)]

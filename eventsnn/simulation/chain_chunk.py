@@ -20,9 +20,9 @@ from eventsnn.kernels.layer_steps import (
     fire_inputs,
     integrate,
 )
-from eventsnn.kernels.pooling import average_events, gate_events
 from eventsnn.simulation.chain_plan import ChainPlan, LayerPlan
 from eventsnn.simulation.grid_inputs import GridEvents, GridInput
+from eventsnn.simulation.grid_windows import GridPool, in_order
 
 __all__ = ["DENSE_ABOVE", "Chunk", "ChunkOutcome", "Scratch", "Stop"]
 
@@ -71,37 +71,28 @@ class Scratch:
         return words.view(np.uint8)[:n], words
 
 
-class _Gate:
-    """Maximum pooling of the samples of a chunk, with what it remembers of them."""
+class _Pools:
+    """Pools of the samples of a chunk, with what maxima remember of them."""
 
-    def __init__(self, layer: LayerPlan, n_samples: int) -> None:
-        self.rule, self.n_windows = layer.gate_rule, layer.n_pooled
-        self.indptr, self.windows = layer.pool_table
-        self.counts = np.zeros((n_samples, layer.n_pre), np.int64)
-        self.winners = np.full((n_samples, self.n_windows), -1)
+    def __init__(self, pools: list[GridPool], n_samples: int) -> None:
+        self.pools = pools
+        self.memory = [pool.memory(n_samples) for pool in pools]
 
     def keep(self, chosen: NDArray[np.bool_]) -> None:
         """Go on with some of the samples."""
-        self.counts, self.winners = self.counts[chosen], self.winners[chosen]
+        self.memory = [(counts[chosen], winners[chosen]) for counts, winners in self.memory]
 
-    def events(self, events: GridEvents, n_steps: int, scratch: Scratch) -> GridEvents:
-        """What passes."""
-        per_input = int(np.diff(self.indptr).max(initial=0))
-        n = int(events.starts[-1] - events.starts[0]) * per_input
-        starts = scratch.take("gate starts", (events.starts.size,), np.int64)
-        neurons = scratch.take("gate neurons", (n + 1,), np.int64)
-        _, words = scratch.flags("gate flags", self.n_windows)
-        gate_events(
-            events.starts, events.neurons, n_steps, self.indptr, self.windows, self.rule, self.counts,
-            self.winners, words, starts, neurons, np.empty(0, np.int64),
-        )  # fmt: skip
-        return GridEvents(starts, neurons, events.values[:0])
+    def send(self, events: GridEvents, n_steps: int, dtype: np.dtype[Any]) -> GridEvents:
+        """The events behind all of them."""
+        for pool, memory in zip(self.pools, self.memory, strict=True):
+            events = pool.send(events, n_steps, dtype, memory)
+        return events
 
 
 class Chunk:
     """Samples low : high, taken through the layers for one window of steps after the other.
 
-    v, gates, drive : of the samples that still run; `running` has their places among all
+    v, pools, drive : of the samples that still run; `running` has their places among all
     """
 
     def __init__(
@@ -111,7 +102,7 @@ class Chunk:
         self.plan, self.n_steps, self.scratch, n = plan, n_steps, scratch, high - low
         self.running = np.arange(n)
         self.v = [np.tile(layer.units.v_init, (n, 1)) for layer in plan.layers]
-        self.gates = [_Gate(layer, n) if layer.gate is not None else None for layer in plan.layers]
+        self.pools = [_Pools(layer.pools, n) for layer in plan.layers]
         spiking = plan.layers[:-1]
         self.found = ChunkOutcome(
             np.full((n, n_steps, plan.layers[-1].n_post), np.nan, plan.dtype),
@@ -149,17 +140,15 @@ class Chunk:
         self.running = self.running[others]
         self.v = [v[others] for v in self.v]
         self.drive = None if self.drive is None else self.drive[others]
-        for gate in self.gates:
-            if gate is not None:
-                gate.keep(others)
+        for pools in self.pools:
+            pools.keep(others)
 
     def _run_window(self, first: int, last: int) -> None:
         n_steps, layers = last - first, self.plan.layers
         events = None if self.drive is not None else self._input_events(first, last)
         for k, layer in enumerate(layers):
-            gate = self.gates[k]
-            if gate is not None and events is not None:
-                events = gate.events(events, n_steps, self.scratch)
+            if events is not None:
+                events = self.pools[k].send(events, n_steps, self.plan.dtype)
             if layer.is_readout:
                 self._read_out(k, layer, events, first, last)
             else:
@@ -170,7 +159,7 @@ class Chunk:
     def _constant_drive(self, n: int) -> Floats:
         """The product of constant inputs and weights, plus the bias, (n, n_post)."""
         layer = self.plan.layers[0]
-        events = layer.pooled_currents(self.events, n, self.plan.dtype)
+        events = self.pools[0].send(self.events, 1, self.plan.dtype)
         columns = layer.weight.shape[1]
         if layer.is_convolution:
             x = np.zeros((n, 1, layer.n_post), self.plan.dtype)
@@ -186,24 +175,14 @@ class Chunk:
 
     def _input_events(self, first: int, last: int) -> GridEvents:
         """Inputs of the samples that still run in steps first : last."""
-        given, layer = self.events, self.plan.layers[0]
+        given = self.events
         rows = (self.running[:, None] * self.n_steps + np.arange(first, last)).ravel()
         begins, sizes = given.starts[rows], given.starts[rows + 1] - given.starts[rows]
         starts = np.concatenate(([0], np.cumsum(sizes)))
         chosen = np.arange(starts[-1]) + np.repeat(begins - starts[:-1], sizes)
-        events = GridEvents(starts, given.neurons[chosen], given.values[chosen] if given.values.size else given.values)
-        if not layer.average.size:
-            return events
-        indptr, windows = layer.pool_table
-        n = int(starts[-1]) * int(np.diff(indptr).max(initial=0)) + 1
-        n_windows = layer.n_pooled
-        found = GridEvents(np.empty(rows.size + 1, np.int64), np.empty(n, np.int64), np.empty(n, self.plan.dtype))
-        average_events(
-            events.starts, events.neurons, events.values, indptr, windows, self.plan.dtype.type(1.0),
-            np.zeros(n_windows, self.plan.dtype), np.zeros(-(-n_windows // 8), np.uint64), found.starts, found.neurons,
-            found.values,
-        )  # fmt: skip
-        return found
+        values = given.values[chosen] if given.values.size else given.values
+        # spikes that were moved to the grid may come unsorted, or several of one neuron in a step
+        return in_order(GridEvents(starts, given.neurons[chosen], values), self.plan.dtype, keeps_repeated=False)
 
     # -- a layer ---------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,19 @@ from eventsnn.connections import Dense
 from eventsnn.convolution import Conv2d
 from eventsnn.errors import ValidationError
 from eventsnn.kernels.grid_step import NONE, SUBTRACT, ZERO
-from eventsnn.kernels.pooling import FIRST_SPIKE, MAX_RATE
 from eventsnn.network import Layer, Sequential
-from eventsnn.pooling import AvgPool2d, MaxPool2d, Pooled
-from eventsnn.simulation.grid_inputs import GridEvents, events_of_currents
+from eventsnn.pooling import AvgPool2d, Pooled
+from eventsnn.simulation.grid_windows import GridPool
 
-__all__ = ["ChainPlan", "LayerPlan", "Units", "geometry_of"]
+__all__ = ["ChainPlan", "LayerPlan", "Units"]
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 #: columns of the weights of a narrow layer are filled up to a multiple of so many, for wide instructions without a rest
 _LANES = 16
 _NO_GEOMETRY = np.empty(0, np.int64)
+#: inputs of a window that fit into a byte
+_LARGEST = 255
 
 
 @dataclass
@@ -69,8 +69,8 @@ class LayerPlan:
 
     weight : (n_rows of the connection, n_post), see `kernels.convolution`; of a readout filled up with zero columns
     geometry : of a convolution, else empty
-    scale : what a spike counts after an average pool
-    pool : what its inputs go through before the connection; average : its geometry, if it is an average, or empty
+    average : geometry of the one average pool that its inputs go through, or empty; scale : what a spike then counts
+    pools : all other pools, and those of the network's inputs
     """
 
     name: str
@@ -82,17 +82,12 @@ class LayerPlan:
     is_readout: bool
     scale: float = 1.0
     average: Ints = field(default_factory=lambda: _NO_GEOMETRY)
-    pool: AvgPool2d | MaxPool2d | None = None
+    pools: list[GridPool] = field(default_factory=list)
 
     @property
     def is_convolution(self) -> bool:
         """Whether it is none of all to all."""
         return bool(self.geometry.size)
-
-    @property
-    def gate(self) -> MaxPool2d | None:
-        """The maximum pool before the connection."""
-        return self.pool if isinstance(self.pool, MaxPool2d) else None
 
     @property
     def fan_out(self) -> int:
@@ -122,39 +117,6 @@ class LayerPlan:
             return 1
         return int(np.prod([-(-self.average[3 + axis] // self.average[5 + axis]) for axis in (0, 1)]))
 
-    @cached_property
-    def pool_table(self) -> tuple[Ints, Ints]:
-        """indptr, windows of the pool by input, see `kernels.pooling`."""
-        assert self.pool is not None
-        n_channels = self.pool.image_shape[2]
-        indptr, windows, _ = self.pool.windows.taps()
-        pixels, channels = np.divmod(np.arange(self.n_pre), n_channels)
-        sizes = np.diff(indptr)[pixels]
-        ends = np.cumsum(sizes)
-        chosen = np.arange(ends[-1]) + np.repeat(indptr[pixels] - (ends - sizes), sizes)
-        return np.concatenate(([0], ends)), windows[chosen] * n_channels + np.repeat(channels, sizes)
-
-    @property
-    def gate_rule(self) -> int:
-        """See `kernels.pooling`."""
-        assert self.gate is not None
-        return MAX_RATE if self.gate.rule == "max_rate" else FIRST_SPIKE
-
-    def pooled_currents(self, currents: GridEvents, n_samples: int, dtype: Any) -> GridEvents:
-        """Constant currents behind the pool: their means or maxima."""
-        if self.pool is None:
-            return currents
-        pool, flat = self.pool, np.zeros((n_samples, self.n_pre), dtype)
-        rows = np.repeat(np.arange(n_samples), np.diff(currents.starts))
-        flat[rows, currents.neurons] = currents.values
-        border = [(0, 0), *((width, width) for width in pool.padding), (0, 0)]
-        is_maximum = isinstance(pool, MaxPool2d)
-        planes = np.pad(flat.reshape(-1, *pool.image_shape), border, constant_values=-np.inf if is_maximum else 0.0)
-        windows = np.lib.stride_tricks.sliding_window_view(planes, pool.size, axis=(1, 2))
-        windows = windows[:, :: pool.stride[0], :: pool.stride[1]]
-        pooled = windows.max(axis=(-2, -1)) if is_maximum else windows.mean(axis=(-2, -1))
-        return events_of_currents(np.ascontiguousarray(pooled.reshape(n_samples, -1)), 1, dtype)
-
 
 class ChainPlan:
     """The layers of a chain.
@@ -169,10 +131,11 @@ class ChainPlan:
         if not isinstance(network, Sequential):
             raise ValidationError(f"run_chain: expected a Sequential, got {type(network).__name__}")
         self.dtype = network.layers[0].connection.dtype
-        self.layers = [self._layer(layer, last=layer is network.layers[-1]) for layer in network.layers]
+        first, last = network.layers[0], network.layers[-1]
+        self.layers = [self._layer(layer, is_first=layer is first, is_last=layer is last) for layer in network.layers]
         self.n_inputs = network.n_inputs
 
-    def _layer(self, layer: Layer, *, last: bool) -> LayerPlan:
+    def _layer(self, layer: Layer, *, is_first: bool, is_last: bool) -> LayerPlan:
         where = f"run_chain: layer {layer.name!r}"
         connection: Any = layer.connection
         if layer.channels:
@@ -188,32 +151,22 @@ class ChainPlan:
         geometry = _NO_GEOMETRY
         shape: tuple[int, ...] = (connection.n_post,)
         if isinstance(connection, Conv2d):
-            geometry, shape = geometry_of(connection), connection.out_shape
+            geometry, shape = connection.windows.geometry(connection.groups), connection.out_shape
             weight = connection.weight.reshape(-1, connection.weight.shape[-1])
         elif isinstance(connection, Dense):
             weight = connection.weight
         else:
             raise ValidationError(f"{where}: must be a Conv2d or Dense connection, got {connection!r}")
-        if last == layer.can_spike:
-            what = "the last layer must be a readout, IF(v_threshold=inf)" if last else "never fires"
+        if is_last == layer.can_spike:
+            what = "the last layer must be a readout, IF(v_threshold=inf)" if is_last else "never fires"
             raise ValidationError(f"{where}: {what}; simulate_clocked takes any chain")
         units = Units.of(f"{where}: neurons", layer.neuron, shape, self.dtype)
-        if last and connection.n_post % _LANES and not geometry.size:
+        if is_last and connection.n_post % _LANES and not geometry.size:
             weight = np.pad(weight, ((0, 0), (0, -connection.n_post % _LANES)))
-        own = LayerPlan(layer.name, n_pre, connection.n_post, weight, geometry, units, last)
-        if len(pools) > 1:
-            raise ValidationError(f"{where}: {len(pools)} pools in a row; simulate_clocked takes them")
-        for pool in pools:
-            own.pool = pool
-            if isinstance(pool, AvgPool2d):
-                own.average, own.scale = geometry_of(pool), 1.0 / (pool.size[0] * pool.size[1])
-                if pool.size[0] * pool.size[1] > 255:
-                    raise ValidationError(f"{where}: a pool of {pool.size} inputs is too large; use simulate_clocked")
+        own = LayerPlan(layer.name, n_pre, connection.n_post, weight, geometry, units, is_last)
+        only = pools[0] if len(pools) == 1 else None
+        if is_first or not isinstance(only, AvgPool2d) or only.windows.size[0] * only.windows.size[1] > _LARGEST:
+            own.pools = [GridPool(pool) for pool in pools]
+        else:
+            own.average, own.scale = only.windows.geometry(only.image_shape[2]), float(only.weight.flat[0])
         return own
-
-
-def geometry_of(part: Conv2d | AvgPool2d | MaxPool2d) -> NDArray[np.int64]:
-    """See `kernels.convolution.HEIGHT`; of a pool with its channels as groups."""
-    size, groups = part.weight.shape[:2] if isinstance(part, Conv2d) else part.size, part.image_shape[2]
-    groups = part.groups if isinstance(part, Conv2d) else groups
-    return np.array([*part.image_shape, *size, *part.stride, *part.padding, *part.out_shape[:2], groups], np.int64)

@@ -17,21 +17,12 @@ from eventsnn.kernels.pooling import FIRST_SPIKE, MAX_RATE, average_events, gate
 from eventsnn.pooling import AvgPool2d, MaxPool2d, Pooled
 from eventsnn.simulation.grid_inputs import GridEvents
 
-__all__ = ["GridPool", "GridWindows", "WindowWork", "geometry_of"]
+__all__ = ["GridPool", "GridWindows", "WindowWork", "in_order"]
 
 Floats = NDArray[np.floating]
 Ints = NDArray[np.int64]
 
 _PLAIN, _REPEATED, _UNORDERED = 0, 1, 2
-
-
-def geometry_of(connection: Conv2d | AvgPool2d) -> Ints:
-    """The convolution as `kernels.convolution` has it."""
-    windows = connection.windows
-    return np.array(
-        [*windows.plane, *windows.size, *windows.stride, *windows.padding, *windows.n_windows, connection.groups],
-        np.int64,
-    )
 
 
 class GridPool:
@@ -51,8 +42,18 @@ class GridPool:
         self.inputs = np.repeat(np.arange(self.n_in), np.diff(self.indptr))[order]
         self.input_indptr = np.concatenate(([0], np.cumsum(np.bincount(self.windows, minlength=self.n_out))))
 
-    def send(self, events: GridEvents, n_steps: int, dtype: np.dtype[Any]) -> GridEvents:
-        """The events of the smaller plane, sorted by neuron in every row (sample, step), each neuron once."""
+    def memory(self, n_samples: int) -> tuple[Ints, Ints]:
+        """What a gate knows before the first step, see `gate_events`; empty arrays of an average."""
+        n_in, n_out = (self.n_in, self.n_out) if self.is_gate else (0, 0)
+        return np.zeros((n_samples, n_in), np.int64), np.full((n_samples, n_out), -1, np.int64)
+
+    def send(
+        self, events: GridEvents, n_steps: int, dtype: np.dtype[Any], memory: tuple[Ints, Ints] | None = None
+    ) -> GridEvents:
+        """The events of the smaller plane, sorted by neuron in every row (sample, step), each neuron once.
+
+        memory : of the steps before, carried on
+        """
         n_rows = events.starts.size - 1
         starts = np.empty(n_rows + 1, np.int64)
         if self.is_gate and events.values.size:
@@ -68,12 +69,10 @@ class GridPool:
         neurons = np.empty(int(np.diff(self.indptr)[sent].sum()) + 1, np.int64)
         _, words = flag_words(self.n_out)
         if self.is_gate:
-            n_samples, nothing = n_rows // n_steps, np.empty(0, np.int64)
-            counts = np.zeros((n_samples, self.n_in), np.int64)
-            winners = np.full((n_samples, self.n_out), -1, np.int64)
+            counts, winners = self.memory(n_rows // n_steps) if memory is None else memory
             gate_events(
                 events.starts, events.neurons, n_steps, self.indptr, self.windows, self.rule, counts, winners, words,
-                starts, neurons, nothing,
+                starts, neurons, np.empty(0, np.int64),
             )  # fmt: skip
             return GridEvents(starts, neurons, np.empty(0, dtype), events.is_constant)
         values = np.empty(neurons.size, dtype)
@@ -109,7 +108,7 @@ class GridWindows:
         pools = [GridPool(pool) for pool in connection.pools] if isinstance(connection, Pooled) else []
         if isinstance(inner, Conv2d):
             weight = inner.weight.reshape(-1, inner.weight.shape[3])
-            return cls(name, source, first, weight, lag, geometry_of(inner), pools)
+            return cls(name, source, first, weight, lag, inner.windows.geometry(inner.groups), pools)
         return cls(name, source, first, inner.weight, lag, np.empty(0, np.int64), pools)
 
     @property
@@ -149,14 +148,14 @@ class WindowWork:
 
     def through_pools(self, events: GridEvents, n_steps: int) -> GridEvents:
         """The events that the connection behind the pools gets."""
-        events = _in_order(events, self.dtype, keeps_repeated=bool(self.projection.pools))
+        events = in_order(events, self.dtype, keeps_repeated=bool(self.projection.pools))
         self.stages = [events]
         for pool in self.projection.pools:
             self.stages.append(pool.send(self.stages[-1], n_steps, self.dtype))
         return self.stages[-1]
 
 
-def _in_order(events: GridEvents, dtype: np.dtype[Any], *, keeps_repeated: bool) -> GridEvents:
+def in_order(events: GridEvents, dtype: np.dtype[Any], *, keeps_repeated: bool) -> GridEvents:
     """Events sorted by neuron in every row, several of one neuron as one with a value unless they are kept.
 
     Those of populations are in order; of spikes that were moved to the grid several may have come into one step.

@@ -36,12 +36,6 @@ def is_windowed(connection: Any) -> bool:
     return isinstance(connection, (Conv2d, AvgPool2d, Pooled))
 
 
-def _geometry(windows: Windows) -> NDArray[np.int64]:
-    """As `kernels.convolution` takes it; groups are in the weights."""
-    own = (*windows.plane, *windows.size, *windows.stride, *windows.padding, *windows.n_windows, 1)
-    return np.array(own, dtype=np.int64)
-
-
 @dataclass(frozen=True)
 class _Pool:
     """A pool on the way to a connection; rule : of a maximum."""
@@ -61,7 +55,7 @@ class _Pool:
                 "networks of LIF neurons use rule='first_spike'"
             )
         n_windows = int(np.prod(pool.windows.n_windows))
-        return cls(_geometry(pool.windows), pool.n_pre, n_windows, n_windows * pool.windows.plane[2], rule)
+        return cls(pool.windows.geometry(), pool.n_pre, n_windows, n_windows * pool.windows.plane[2], rule)
 
     def take(self, events: InputEvents) -> tuple[InputEvents, NDArray[np.int64]]:
         """Events on the plane of the pools, and the event that each comes from."""
@@ -101,7 +95,7 @@ class Arrivals:
             pools, averages, windows = (connection,), (connection,), Windows((connection.n_post, 1, 1), *_ONE_BY_ONE)
         self._factor = math.prod(float(own.weight.flat[0]) for own in averages)
         self._pools = [_Pool.of(name, own, may_count) for own in pools]
-        self._windows = None if windows is None else _geometry(windows)
+        self._windows = None if windows is None else windows.geometry()
         self.n_windows = 1 if windows is None else int(np.prod(windows.n_windows))
         self._delay = connection.delay  # its value may be changed in place
         self._n_sent = 0

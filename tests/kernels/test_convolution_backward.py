@@ -11,7 +11,7 @@ from eventsnn.kernels.convolution_backward import convolution_weight_gradient, f
 from eventsnn.kernels.grid_events import order_of_rows
 from eventsnn.kernels.pooling import MAX_RATE, maximum_events
 from eventsnn.kernels.pooling_backward import average_backward, gate_backward, record_winners
-from eventsnn.simulation.grid_windows import GridPool, geometry_of
+from eventsnn.simulation.grid_windows import GridPool
 from tests.reference import convolution_numpy as windows
 
 CASES = {
@@ -50,7 +50,7 @@ def test_weight_gradient_is_the_transpose_of_convolve_events(case, is_plain):
     n_steps, first = 3, 2
     given = rng.normal(size=(2 * n_steps, conv.n_pre)) * (rng.random((2 * n_steps, conv.n_pre)) < 0.4)
     given = (given != 0).astype(float) if is_plain else given
-    events, geometry = events_of(given, is_plain), geometry_of(conv)
+    events, geometry = events_of(given, is_plain), conv.windows.geometry(conv.groups)
     weight = conv.weight.reshape(-1, conv.weight.shape[3])
     for lag in (0, 1):
         x = np.zeros((2, n_steps, conv.n_post + first))
@@ -84,7 +84,7 @@ def test_errors_of_the_inputs_are_the_transposed_matrix(case):
     )
     first, source = 3, 1
     a = rng.normal(size=(4, conv.n_post + first))
-    weight, geometry = conv.weight.reshape(-1, conv.weight.shape[3]), geometry_of(conv)
+    weight, geometry = conv.weight.reshape(-1, conv.weight.shape[3]), conv.windows.geometry(conv.groups)
     found = np.ones((4, conv.n_pre + source))
     gather_groups(weight, a, geometry, first, source, found)
     ways = [found]

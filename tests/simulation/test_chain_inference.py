@@ -22,6 +22,7 @@ from eventsnn import (
 )
 from eventsnn.simulation import chain_chunk
 from eventsnn.simulation.chain_inference import run_chain
+from eventsnn.simulation.grid_inputs import BinningWarning
 
 N_STEPS, N_SAMPLES = 16, 6
 
@@ -152,6 +153,42 @@ def test_run_chain_float32_first_pools_and_readout_convolution():
         expected = run_chain(Sequential([conv, IF(), last, IF(v_threshold=np.inf)]), Currents(pooled), n_steps=4)
         assert found.outputs.dtype == np.float32
         np.testing.assert_allclose(found.outputs, expected.outputs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("pools", ["two averages", "gate and average", "large window"])
+def test_run_chain_takes_any_pools(pools):
+    rng = np.random.default_rng(8)
+    first = Conv2d(rng.normal(0, 0.4, (3, 3, 1, 2)), (16, 16, 1), padding=1)
+    chosen = {
+        "two averages": (AvgPool2d((16, 16, 2), 2), AvgPool2d((8, 8, 2), 2)),
+        "gate and average": (MaxPool2d((16, 16, 2), 2), AvgPool2d((8, 8, 2), 2)),
+        "large window": (AvgPool2d((16, 16, 2), 16),),
+    }[pools]
+    second = Conv2d(rng.normal(0, 0.5, (1, 1, 2, 3)), chosen[-1].out_shape)
+    readout = [Dense(rng.normal(size=(second.n_post, 4))), IF(v_threshold=np.inf)]
+    network = Sequential([first, IF(), Pooled(chosen, second), IF(v_threshold=0.1), *readout])
+    images = Currents(rng.random((4, 256)))
+    found = run_chain(network, images, n_steps=N_STEPS, keep="counts")
+    windowed = run_chain(network, images, n_steps=N_STEPS, window=3, stop=lambda outputs: np.zeros(len(outputs), bool))
+    expected = simulate_clocked(network, images, n_steps=N_STEPS)
+    assert found.counts["hidden2"].sum() > 20
+    for name in ("hidden1", "hidden2"):
+        assert np.array_equal(found.counts[name], expected.counts(name))
+    np.testing.assert_allclose(windowed.outputs, found.outputs, rtol=0, atol=1e-12)
+
+
+def test_run_chain_spikes_out_of_order_and_twice_in_a_step():
+    rng = np.random.default_rng(9)
+    n = 3000  # many more than there are inputs in a window
+    times = rng.integers(0, N_STEPS, n) + rng.uniform(-0.3, 0.3, n)
+    spikes = Spikes(rng.integers(0, 2, n), rng.integers(0, 32, n), np.abs(times), n_samples=2, n_neurons=32)
+    network = Sequential([Conv2d(rng.normal(0, 0.2, (3, 3, 2, 4)), (4, 4, 2), padding=1), IF(),
+                          Dense(rng.normal(size=(64, 3))), IF(v_threshold=np.inf)])  # fmt: skip
+    with pytest.warns(BinningWarning):
+        found = run_chain(network, spikes, n_steps=N_STEPS + 1, keep="counts")
+    with pytest.warns(BinningWarning):
+        expected = simulate_clocked(network, spikes, n_steps=N_STEPS + 1)
+    assert np.array_equal(found.counts["hidden"], expected.counts("hidden"))
 
 
 @pytest.mark.parametrize(
