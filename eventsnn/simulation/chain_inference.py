@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -162,8 +163,14 @@ def _samples_together(plan: ChainPlan, n_steps: int, is_constant: bool) -> int:
     return int(max(1, min(_TOGETHER, _INPUT_BYTES // (dense * n_steps * plan.dtype.itemsize))))
 
 
+@functools.cache
+def _blas() -> Any:
+    """The libraries of matrix products; finding them takes a millisecond, as long as a hundred images."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def _one_blas_thread() -> Any:
     """Matrix products in one thread: the pool has the others, and the order of a sum must not depend on them."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, "blas")
+    return _blas().limit(limits=1, user_api="blas")
