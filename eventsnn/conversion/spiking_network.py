@@ -135,7 +135,7 @@ class SpikingNetwork:
                     )
                 )  # fmt: skip
                 bar.advance(len(batch), f"{n_steps} steps")
-        return _joined(parts)
+        return ChainRun.joined(parts)
 
     def outputs(self, images: ArrayLike, n_steps: int, **options: Any) -> NDArray[np.floating]:
         """What stands for the ANN's outputs, (n, n_outputs): potentials / n_steps at the end; options as in `run`."""
@@ -352,20 +352,3 @@ def _form(network: Sequential) -> list[tuple[object, ...]]:
 
 def _batches(images: NDArray[np.floating]) -> Iterator[NDArray[np.floating]]:
     return (images[k : k + _BATCH] for k in range(0, len(images), _BATCH))
-
-
-def _joined(parts: list[ChainRun]) -> ChainRun:
-    """Runs of several batches as one."""
-    if len(parts) == 1:
-        return parts[0]
-
-    def joined(name: str) -> Any:
-        return np.concatenate([getattr(part, name) for part in parts])
-
-    def table(name: str) -> dict[str, Any]:
-        return {key: np.concatenate([getattr(part, name)[key] for part in parts]) for key in getattr(parts[0], name)}
-
-    return ChainRun(
-        joined("outputs"), joined("n_steps_used"), joined("n_spikes"), joined("n_synaptic_events"), table("counts"),
-        table("potentials"),
-    )  # fmt: skip

@@ -130,46 +130,17 @@ def fire(v, x, scale, bias, beta, threshold, reset, fired):
 
 
 @kernel(fastmath={"contract"})
-def fire_again(v, drive, beta, threshold, reset, fired):
-    """One step of neurons whose inputs are the same in all of them; v, drive : (n_rows, width).
-
-    A function of its own: inside the loop over steps LLVM does not vectorise it, and it takes six times as long.
-    """
-    zero = v.dtype.type(0.0)
-    width = beta.size
-    for r in range(v.shape[0]):
-        row, given, flags = v[r], drive[r], fired[r * width : (r + 1) * width]
-        if reset == SUBTRACT:
-            for k in range(width):
-                u = beta[k] * row[k] + given[k]
-                fires = u > threshold[k]
-                lower = u - threshold[k]
-                row[k] = lower if fires else u
-                flags[k] = fires
-        elif reset == NONE:
-            for k in range(width):
-                u = beta[k] * row[k] + given[k]
-                row[k] = u
-                flags[k] = u > threshold[k]
-        else:
-            for k in range(width):
-                u = beta[k] * row[k] + given[k]
-                fires = u > threshold[k]
-                row[k] = zero if fires else u
-                flags[k] = fires
-
-
-@kernel(fastmath={"contract"})
 def fire_constant(
-    drive, v, beta, threshold, reset, n_steps, fired, words, pool, plane, plane_flags, plane_flag_words,
+    drive, bias, v, beta, threshold, reset, n_steps, fired, words, pool, plane, plane_flags, plane_flag_words,
     out_starts, out_neurons, n_spikes, counts,
 ):  # fmt: skip
-    """Neurons with the same input in every step, drive (n_samples, n_rows, width), their bias in it."""
+    """Neurons with the same input in every step, drive (n_samples, n_rows, width)."""
+    one = v.dtype.type(1.0)
     n_out = 0
     out_starts[0] = 0
     for s in range(v.shape[0]):
         for t in range(n_steps):
-            fire_again(v[s], drive[s], beta, threshold, reset, fired)
+            fire(v[s], drive[s], one, bias, beta, threshold, reset, fired)
             n_out = hand_on(
                 fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
             )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,6 +48,18 @@ class ChunkOutcome:
     n_synaptic_events: Ints
     counts: dict[str, NDArray[np.int32]]
     potentials: dict[str, Floats]
+
+    @classmethod
+    def joined(cls, parts: Sequence[ChunkOutcome]) -> Self:
+        """Several one after the other, at least one."""
+
+        def table(name: str) -> dict[str, Any]:
+            tables = [getattr(part, name) for part in parts]
+            return {key: np.concatenate([own[key] for own in tables]) for key in tables[0]}
+
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts])
+                  for name in ("outputs", "n_steps_used", "n_spikes", "n_synaptic_events")}  # fmt: skip
+        return cls(**arrays, counts=table("counts"), potentials=table("potentials"))
 
 
 class Scratch:
@@ -157,7 +169,7 @@ class Chunk:
     # -- what drives the first layer -------------------------------------------------------------------------------
 
     def _constant_drive(self, n: int) -> Floats:
-        """The product of constant inputs and weights, plus the bias, (n, n_post)."""
+        """The product of constant inputs and weights, (n, n_post)."""
         layer = self.plan.layers[0]
         events = self.pools[0].send(self.events, 1, self.plan.dtype)
         columns = layer.weight.shape[1]
@@ -169,9 +181,7 @@ class Chunk:
             drive = np.zeros((n, columns), self.plan.dtype)
             constant_dense(events.starts, events.neurons, events.values, layer.weight, 0, columns, 0, drive)
             drive = drive[:, : layer.n_post]
-        units = layer.units
-        found = drive.reshape(n, units.n_rows, units.width) + units.bias
-        return found.reshape(n, layer.n_post)
+        return drive
 
     def _input_events(self, first: int, last: int) -> GridEvents:
         """Inputs of the samples that still run in steps first : last."""
@@ -207,7 +217,7 @@ class Chunk:
         if events is None:
             assert self.drive is not None
             drive = self.drive.reshape(n, units.n_rows, units.width)
-            fire_constant(drive, *common, n_steps, *after, spikes, counts)
+            fire_constant(drive, units.bias, *common, n_steps, *after, spikes, counts)
         elif layer.is_convolution:
             self._fire_convolution(k, layer, events, n_steps, common, after, spikes, counts)
         else:
@@ -269,11 +279,10 @@ class Chunk:
         outputs = np.empty((n, n_steps, layer.n_post), self.plan.dtype)
         if events is None:
             assert self.drive is not None
-            x, bias = np.broadcast_to(self.drive[:, None], outputs.shape), np.zeros(layer.n_post, self.plan.dtype)
-            x = np.ascontiguousarray(x)
+            x = np.ascontiguousarray(np.broadcast_to(self.drive[:, None], outputs.shape))
         else:
-            x, bias = self._dense_inputs(k, layer, events, n, n_steps), np.tile(units.bias, units.n_rows)
-        integrate(x, scale, bias, self.v[k], np.tile(units.beta, units.n_rows), outputs)
+            x = self._dense_inputs(k, layer, events, n, n_steps)
+        integrate(x, scale, np.tile(units.bias, units.n_rows), self.v[k], np.tile(units.beta, units.n_rows), outputs)
         self.found.outputs[self.running, first:last] = outputs
 
     def _dense_inputs(self, k: int, layer: LayerPlan, events: GridEvents, n: int, n_steps: int) -> Floats:

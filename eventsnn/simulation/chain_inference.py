@@ -137,16 +137,7 @@ def run_chain(
     if not runs:
         runs = [Chunk(plan, source, 0, 0, n_steps, wanted, Scratch()).run(None, n_steps)]
 
-    def joined(name: str) -> Any:
-        return np.concatenate([getattr(run, name) for run in runs])
-
-    def table(name: str) -> dict[str, Any]:
-        return {key: np.concatenate([getattr(run, name)[key] for run in runs]) for key in getattr(runs[0], name)}
-
-    found = ChainRun(
-        joined("outputs"), joined("n_steps_used"), joined("n_spikes"), joined("n_synaptic_events"), table("counts"),
-        table("potentials"),
-    )  # fmt: skip
+    found = ChainRun.joined(runs)
     last = found.outputs[np.arange(source.n_samples), found.n_steps_used - 1]
     if not np.isfinite(last).all():
         s, k = (int(i) for i in np.argwhere(~np.isfinite(last))[0])
