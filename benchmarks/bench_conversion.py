@@ -34,8 +34,8 @@ from eventsnn import ANN, convert, load_ann
 from eventsnn._shipped import data_path
 from eventsnn.conversion import AvgPool, Convolution, Flatten, Linear, ReLU
 from eventsnn.datasets import load_cifar10
-from eventsnn.kernels.convolution import add_weight_rows
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.weight_rows import add_rows
 
 #: images of a timed round, ours and the peer's; of the accuracy; batch of the peer, the fastest of those tried
 SIZES = {
@@ -48,10 +48,10 @@ SIZES = {
 
 
 @kernel
-def add_rows(rows, weight, out):
+def sum_rows(rows, weight, out):
     """The additions alone: `rows` (n, n_together) of the weights."""
     for r in range(rows.shape[0]):
-        add_weight_rows(rows[r], rows.shape[1], weight, 0, weight.shape[1], out)
+        add_rows(weight, rows[r], 0, rows.shape[1], 0, 0, out)
 
 
 def described(ann: ANN) -> dict[str, Any]:
@@ -147,8 +147,8 @@ def floor(n_columns: int, n_rows: int, rounds: int) -> float:
     rng = np.random.default_rng(0)
     weight = rng.normal(size=(n_rows, n_columns)).astype(np.float32)
     rows, out = rng.integers(0, n_rows, (2000, 64)), np.zeros(n_columns, np.float32)
-    add_rows(rows, weight, out)
-    return float(np.median([timed(lambda: add_rows(rows, weight, out)) for _ in range(rounds)]) / rows.size / n_columns)
+    sum_rows(rows, weight, out)
+    return float(np.median([timed(lambda: sum_rows(rows, weight, out)) for _ in range(rounds)]) / rows.size / n_columns)
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
-from train_cifar10 import RECIPES, accuracy, build
+from train_cifar10 import RECIPES, Dropout, accuracy, build
 
 from eventsnn import ann_from_torch
 from eventsnn.conversion import ANN, round_weights
@@ -32,6 +32,9 @@ def averaged(name: str, checkpoint: Path) -> tuple[nn.Sequential, int]:
     weights = {key.removeprefix("module."): v for key, v in state["average"].items() if key.startswith("module.")}
     network = build(name, drop_conv=RECIPES[name][3], drop_linear=RECIPES[name][4])
     network.load_state_dict(weights)
+    for k, part in enumerate(network):
+        if isinstance(part, Dropout):
+            network[k] = nn.Identity()
     return network.eval(), state["epoch"]
 
 

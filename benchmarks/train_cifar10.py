@@ -38,11 +38,28 @@ RECIPES = {
 EMA_DECAY = 0.998
 
 
+class Dropout(nn.Module):
+    """Dropout whose mask compares random bytes: torch's own took 40 % of a training step on two cores."""
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self._n_dropped = round(256 * p)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Zero where the byte is below 256 p, the rest scaled up."""
+        if not self.training:
+            return x
+        seeds = np.random.SFC64(int(torch.randint(2**62, ())))
+        mask = torch.frombuffer(bytearray(np.random.Generator(seeds).bytes(x.numel())), dtype=torch.uint8)
+        keep = (mask >= self._n_dropped).to(x.dtype).mul_(256 / (256 - self._n_dropped))
+        return x * keep.as_strided(x.shape, x.stride())
+
+
 def convolution(n_in: int, n_out: int, width: int, *, norm: bool, drop: float) -> list[nn.Module]:
     """Convolution that keeps the size of the image, [batch norm,] ReLU, dropout."""
     conv = nn.Conv2d(n_in, n_out, width, padding=width // 2, bias=False)
     parts: list[nn.Module] = [conv, nn.BatchNorm2d(n_out)] if norm else [conv]
-    return [*parts, nn.ReLU(), *([nn.Dropout(drop)] if drop else [])]
+    return [*parts, nn.ReLU(), *([Dropout(drop)] if drop else [])]
 
 
 def build(name: str, *, drop_conv: float, drop_linear: float) -> nn.Sequential:
@@ -69,7 +86,7 @@ def build(name: str, *, drop_conv: float, drop_linear: float) -> nn.Sequential:
     n = channels * side * side
     has_bias = name != "vgg5"
     for size in linear:
-        parts += [nn.Linear(n, size, bias=has_bias), nn.ReLU(), nn.Dropout(drop_linear)]
+        parts += [nn.Linear(n, size, bias=has_bias), nn.ReLU(), Dropout(drop_linear)]
         n = size
     parts.append(nn.Linear(n, 10, bias=has_bias))
     network = nn.Sequential(*parts)
@@ -149,7 +166,8 @@ def main() -> None:
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW([{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}])
+    groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, fused=True)
     n_batches = len(y) // given.batch
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, rate, total_steps=epochs * n_batches, pct_start=0.2, div_factor=10, final_div_factor=100
@@ -160,6 +178,8 @@ def main() -> None:
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
+        for group in optimizer.param_groups:
+            group["fused"] = True
         schedule.load_state_dict(state["schedule"])
         first = state["epoch"]
         print(f"goes on after epoch {first}")

@@ -34,12 +34,12 @@ from eventsnn.kernels.convolution import (
     STRIDE_X,
     STRIDE_Y,
     WIDTH,
-    add_weight_rows,
-    add_weighted_rows,
-    convolve_step,
+    add_window,
+    first_events,
 )
 from eventsnn.kernels.grid_step import NONE, SUBTRACT
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.weight_rows import add_rows, add_scaled_rows
 
 
 @kernel(inline=True)
@@ -102,31 +102,36 @@ def hand_on(
     return list_windows(plane_flag_words, plane, out_neurons, n_out)
 
 
+@kernel(fastmath={"contract"}, inline=True)
+def fire_row(v, x, scale, bias, beta, threshold, reset, fired):
+    """One step of some neurons: u = beta v + scale x + bias; all : (n,)."""
+    zero = v.dtype.type(0.0)
+    if reset == SUBTRACT:
+        for k in range(v.size):
+            u = beta[k] * v[k] + scale * x[k] + bias[k]
+            fires = u > threshold[k]
+            lower = u - threshold[k]
+            v[k] = lower if fires else u
+            fired[k] = fires
+    elif reset == NONE:
+        for k in range(v.size):
+            u = beta[k] * v[k] + scale * x[k] + bias[k]
+            v[k] = u
+            fired[k] = u > threshold[k]
+    else:
+        for k in range(v.size):
+            u = beta[k] * v[k] + scale * x[k] + bias[k]
+            fires = u > threshold[k]
+            v[k] = zero if fires else u
+            fired[k] = fires
+
+
 @kernel(fastmath={"contract"})
 def fire(v, x, scale, bias, beta, threshold, reset, fired):
-    """One step of all neurons: u = beta v + scale x + bias; x : (n_rows, width)."""
-    zero = v.dtype.type(0.0)
+    """One step of all neurons of a sample; x : (n_rows, width)."""
     width = beta.size
     for r in range(v.shape[0]):
-        row, given, flags = v[r], x[r], fired[r * width : (r + 1) * width]
-        if reset == SUBTRACT:
-            for k in range(width):
-                u = beta[k] * row[k] + scale * given[k] + bias[k]
-                fires = u > threshold[k]
-                lower = u - threshold[k]
-                row[k] = lower if fires else u
-                flags[k] = fires
-        elif reset == NONE:
-            for k in range(width):
-                u = beta[k] * row[k] + scale * given[k] + bias[k]
-                row[k] = u
-                flags[k] = u > threshold[k]
-        else:
-            for k in range(width):
-                u = beta[k] * row[k] + scale * given[k] + bias[k]
-                fires = u > threshold[k]
-                row[k] = zero if fires else u
-                flags[k] = fires
+        fire_row(v[r], x[r], scale, bias, beta, threshold, reset, fired[r * width : (r + 1) * width])
 
 
 @kernel(fastmath={"contract"})
@@ -149,28 +154,46 @@ def fire_constant(
 
 @kernel(fastmath={"contract"})
 def fire_convolution(
-    starts, neurons, values, weight, geometry, place, rows, factors, x, scale, bias, v, beta, threshold, reset, n_steps,
-    fired, words, pool, plane, plane_flags, plane_flag_words, out_starts, out_neurons, n_spikes, counts, n_rows_added,
+    starts, neurons, values, weight, geometry, places, rows, factors, x, scale, bias, v, beta, threshold, reset,
+    n_steps, fired, words, pool, plane, plane_flags, plane_flag_words, out_starts, out_neurons, n_spikes, counts,
+    n_rows_added,
 ):  # fmt: skip
-    """Neurons behind a convolution, see `convolve_step`; x : (out_height * out_width, out_channels), work.
+    """Neurons behind a convolution, of which a pixel takes `n_together` steps before the next one.
 
+    Its potentials then stay in the cache, and those weights that its busiest inputs need in one step after the other.
+
+    places : (n_pixels + 1, n_together), `place` of every step; x : (n_together, out_channels), work
+    fired, words : (n_together, ...)
     n_rows_added : (n_samples,), the weight rows that were added, added to. The list goes on at out_starts[0].
     """
-    n_out = out_starts[0]
-    flat = x.reshape(v.shape[1], v.shape[2])
+    n_out, (n_together, n_channels) = out_starts[0], x.shape
     for s in range(v.shape[0]):
-        for t in range(n_steps):
-            start, stop = starts[s * n_steps + t], starts[s * n_steps + t + 1]
-            x[:] = 0
-            if start < stop:
-                n_rows_added[s] += convolve_step(
-                    neurons, values, start, stop, weight, geometry, place, rows, factors, x
+        potentials = v[s].reshape(geometry[OUT_HEIGHT] * geometry[OUT_WIDTH], n_channels)
+        stop = (s + 1) * n_steps
+        for begin in range(s * n_steps, stop, n_together):
+            n = min(n_together, stop - begin)
+            for t in range(n):
+                r = begin + t
+                first_events(neurons, starts[r], starts[r + 1], geometry[CHANNELS], places[:, t])
+            for p in range(potentials.shape[0]):
+                y, own, first = p // geometry[OUT_WIDTH], potentials[p], p * n_channels
+                x[:] = 0
+                n_rows_added[s] += add_window(
+                    neurons, values, y, p - y * geometry[OUT_WIDTH], weight, geometry, places, rows, factors, x[:n]
                 )
-            fire(v[s], flat, scale, bias, beta, threshold, reset, fired)
-            n_out = hand_on(
-                fired, words, pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes, counts
-            )
-            out_starts[s * n_steps + t + 1] = n_out
+                low = first % beta.size
+                high = low + n_channels
+                for t in range(n):
+                    fire_row(
+                        own, x[t], scale, bias[low:high], beta[low:high], threshold[low:high], reset,
+                        fired[t, first : first + n_channels],
+                    )  # fmt: skip
+            for t in range(n):
+                n_out = hand_on(
+                    fired[t], words[t], pool, plane, plane_flags, plane_flag_words, s, n_out, out_neurons, n_spikes,
+                    counts,
+                )  # fmt: skip
+                out_starts[begin + t + 1] = n_out
 
 
 @kernel
@@ -182,7 +205,7 @@ def add_rows_of_events(starts, neurons, values, weight, n_together, reached, x):
     """
     for r in range(reached.size):
         reached[r] = starts[r]
-    n_pre, n_post = weight.shape
+    n_pre = weight.shape[0]
     for low in range(0, n_pre, n_together):
         high = low + n_together
         for r in range(reached.size):
@@ -195,9 +218,9 @@ def add_rows_of_events(starts, neurons, values, weight, n_together, reached, x):
                     e += 1
             reached[r] = e
             if values.size == 0:
-                add_weight_rows(neurons[first:e], e - first, weight, 0, n_post, x[r])
+                add_rows(weight, neurons, first, e, 0, 0, x[r])
             else:
-                add_weighted_rows(neurons[first:e], values[first:e], e - first, weight, 0, n_post, x[r])
+                add_scaled_rows(weight, neurons, values, first, e, 0, 0, x[r])
 
 
 @kernel(fastmath={"contract"})

@@ -34,6 +34,8 @@ Stop = Callable[[Floats], NDArray[np.bool_]]
 _WEIGHT_BYTES = 2**18
 #: of windows that are multiplied at once
 _PATCH_BYTES = 2**21
+#: of the flags of the steps that a pixel behind a convolution takes before the next
+_FLAG_BYTES = 2**19
 #: share of the inputs that spike above which a matrix product of all is cheaper; measured, see bench_conversion.py
 DENSE_ABOVE = 0.5
 
@@ -78,9 +80,14 @@ class Scratch:
 
     def flags(self, name: str, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """A byte for each of n, zero, and the same as words."""
-        words: NDArray[np.uint64] = self.take(name, (-(-n // FLAGS_AT_ONCE) * (FLAGS_AT_ONCE // 8),), np.uint64)
+        fired, words = self.flag_rows(name, 1, n)
+        return fired[0], words[0]
+
+    def flag_rows(self, name: str, n_rows: int, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+        """Several rows of them."""
+        words: NDArray[np.uint64] = self.take(name, (n_rows, -(-n // FLAGS_AT_ONCE) * (FLAGS_AT_ONCE // 8)), np.uint64)
         words[:] = 0
-        return words.view(np.uint8)[:n], words
+        return words.view(np.uint8)[:, :n], words
 
 
 class _Pools:
@@ -238,8 +245,11 @@ class Chunk:
         v, *rule = common
         *flags, out_starts, out_neurons = after
         added = np.zeros(1, np.int64)
-        n_channels = layer.weight.shape[1]
-        x = self.scratch.take("plane sum", (layer.n_post // n_channels, n_channels), self.plan.dtype)
+        together = min(n_steps, max(1, _FLAG_BYTES // layer.n_post))
+        step_flags = (*self.scratch.flag_rows("fired in steps", together, layer.n_post), *flags[2:])
+        _, rows_work, factors = self._window_work(layer)
+        places = self.scratch.take("places", (layer.n_pixels + 1, together), np.int64)
+        x = self.scratch.take("pixel sums", (together, layer.weight.shape[1]), self.plan.dtype)
         for s, busy in enumerate(self._is_busy(layer, events, n_steps)):
             one = slice(s, s + 1)
             own = (spikes[one], counts[one] if counts.size else counts)
@@ -248,7 +258,7 @@ class Chunk:
                 added[:] = 0
                 fire_convolution(
                     events.starts[rows], events.neurons, events.values, layer.weight, layer.geometry,
-                    *self._window_work(layer), x, real(layer.scale), units.bias, v[one], *rule, n_steps, *flags,
+                    places, rows_work, factors, x, real(layer.scale), units.bias, v[one], *rule, n_steps, *step_flags,
                     out_starts[rows], out_neurons, *own, added,
                 )  # fmt: skip
                 self.found.n_synaptic_events[self.running[s], k] += added[0] * layer.fan_out
