@@ -2,10 +2,10 @@
 
 python benchmarks/bench_conversion.py [--peer-python PATH] [--models mnist_mlp mnist_cnn] [--data CIFAR10]
 
-Both convert by the 99.9th percentile of the activations on the same calibration images, give the same pixels in every
-step and reset by subtraction. Ours starts with half a threshold, `convert`'s default; the peer has no such option. Of
-CIFAR-10 networks that do not ship, `--weights FOLDER` has the files that export_cifar10.py writes; the images come from
-`--data`, as `load_cifar10` takes it.
+Both convert by the 99.9th percentile of a layer's activations on the same calibration images, give the same pixels in
+every step and reset by subtraction. Ours starts with half a threshold, `convert`'s default; the peer has no such
+option. Of CIFAR-10 networks that do not ship, `--weights FOLDER` has the files that export_cifar10.py writes; the
+images come from `--data`, as `load_cifar10` takes it.
 
 The last table is the cost of a synaptic event of the whole run, beside the same number of additions alone: weight rows
 as long as the widest convolution's, drawn at random from as many, summed up eight at a time.
@@ -98,7 +98,7 @@ def compare(name: str, given: Any) -> dict[str, Any]:
     """One network."""
     ann = load_ann(name if given.weights is None else given.weights / f"{name}.npz").folded().astype(np.float32)
     images, labels, calibration = data_of(name, given.data)
-    spiking = convert(ann, calibration)
+    spiking = convert(ann, calibration, channel_wise=False)
     n_own, n_peer, n_right, batch = SIZES[name]
     ann_right = 100 * ann.accuracy(images[:n_right], labels[:n_right])
     result: dict[str, Any] = {"ann_accuracy": ann_right}

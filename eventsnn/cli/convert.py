@@ -44,7 +44,10 @@ def add_parser(commands: Any) -> None:
         "layer after the other (default: percentile)",
     )  # fmt: skip
     add("--percentile", metavar="P", type=percent, default=99.9, help="of --method percentile (default: 99.9)")
-    add("--channel-wise", action="store_true", help="a threshold per channel, not per layer")
+    add(
+        "--channel-wise", action=argparse.BooleanOptionalAction,
+        help="a threshold per channel, or one per layer (default: per channel behind convolutions)",
+    )  # fmt: skip
     add("--timesteps", metavar="T", type=positive, default=64, help="steps of a run (default: 64)")
     add(
         "--scales", metavar="S,S,...", type=scales, default=(1.0,),

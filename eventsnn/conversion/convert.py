@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from eventsnn._names import hint
 from eventsnn._validation import float_array, number
 from eventsnn.conversion.ann import ANN
+from eventsnn.conversion.ann_layers import Convolution
 from eventsnn.conversion.blocks import Block, blocks_of
 from eventsnn.conversion.calibrate import calibrate_plan
 from eventsnn.conversion.normalize import Activations, activation_scales, alive, spike_norm_scale, summarized
@@ -36,7 +37,7 @@ def convert(
     *,
     method: str | Sequence[ArrayLike] = "percentile",
     percentile: float = 99.9,
-    channel_wise: bool = False,
+    channel_wise: bool | None = None,
     threshold_scale: float | Sequence[float] = 1.0,
     reset: Literal["subtract", "zero"] = "subtract",
     beta: float = 1.0,
@@ -60,8 +61,9 @@ def convert(
         spikes and bias in any step, layer by layer, through the layers before it as they will spike. A scale that is
         given is a number > 0 or one per channel.
     percentile : float, in (0, 100], for method="percentile"
-    channel_wise : bool
-        One scale per channel (of a linear layer: per unit), not one per layer.
+    channel_wise : bool, optional
+        One scale per channel (of a linear layer: per unit), or one per layer. Default: per channel behind a
+        convolution, one of a linear layer. Channels then spike alike often: fewer steps are needed, with more spikes.
     threshold_scale : float > 0, or one per layer with a ReLU
         Factor of the scales; where scales follow from spikes of the layers before, from those with their factor.
     reset : {"subtract", "zero"}
@@ -150,27 +152,29 @@ def convert(
                 "scale per layer as method"
             )
         plan.scales = [scale * factor for scale, factor in zip(given, factors, strict=True)]
-        return _finished(ann, plan, "given", factors, settings)
+        return _finished(ann, plan, ["given"] * len(hidden), factors, settings)
 
     images = flat_images("convert.calibration", calibration, ann)
     folded = ann.folded()
-    described = " by channel" if channel_wise else ""
+    by_channel = [isinstance(own.layer, Convolution) if channel_wise is None else channel_wise for own in hidden]
     n_passes = 1 + len(blocks) * {None: 0, "bias": 1, "potential": 1, "both": 2}[calibrate]
     n_passes += 0 if given is not None else len(hidden) if method == "spike_norm" else 1
     with BatchBar("convert", n_passes * len(images), enabled=progress) as bar:
         if given is not None:
-            described = "given"
+            described = ["given"] * len(hidden)
             plan.scales = [scale * factor for scale, factor in zip(given, factors, strict=True)]
         elif method == "spike_norm":
-            described = f"spike_norm, {steps} steps{described}"
+            described = [f"spike_norm, {steps} steps"] * len(hidden)
             for k, factor in enumerate(factors):
-                scale = spike_norm_scale(plan, k, images, steps, channel_wise, n_threads, bar)
+                scale = spike_norm_scale(plan, k, images, steps, by_channel[k], n_threads, bar)
                 plan.scales.append(alive(scale, hidden[k], len(images)) * factor)
         else:
-            described = (f"percentile {percentile:g}" if method == "percentile" else "max") + described
+            described = [f"percentile {percentile:g}" if method == "percentile" else "max"] * len(hidden)
             share = percentile if method == "percentile" else 100.0
-            for k, scale in enumerate(activation_scales(folded, blocks, images, share, channel_wise, bar)):
+            for k, scale in enumerate(activation_scales(folded, blocks, images, share, by_channel, bar)):
                 plan.scales.append(alive(scale, hidden[k], len(images)) * factors[k])
+        if given is None:
+            described = [own + " by channel" * wise for own, wise in zip(described, by_channel, strict=True)]
         seen = summarized(folded, blocks, plan.scales, images, bar)
         settings += f", {len(images)} calibration images"
         if calibrate is not None:
@@ -224,7 +228,7 @@ def _given(method: Sequence[ArrayLike], hidden: list[Block]) -> list[Floats]:
 def _finished(
     ann: ANN,
     plan: Plan,
-    method: str,
+    methods: list[str],
     factors: list[float],
     settings: str,
     seen: list[Activations] | None = None,
@@ -246,7 +250,7 @@ def _finished(
         scale, before = plan.scales[k], plan.scales[k - 1] if k else np.ones(())
         layers.append(
             LayerReport(
-                method=method + (f", x {factors[k]:g}" if factors[k] != 1 else ""),
+                method=methods[k] + (f", x {factors[k]:g}" if factors[k] != 1 else ""),
                 scale=scale if scale.ndim else float(scale),
                 published_threshold=None if scale.ndim or before.ndim else float(scale / before),
                 saturated_share=None if seen is None else seen[k].saturated,

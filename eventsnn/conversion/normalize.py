@@ -75,7 +75,7 @@ class _Largest:
 
 
 def activation_scales(
-    folded: ANN, blocks: list[Block], images: Images, percentile: float, channel_wise: bool, bar: BatchBar
+    folded: ANN, blocks: list[Block], images: Images, percentile: float, by_channel: list[bool], bar: BatchBar
 ) -> list[Floats]:
     """The percentile of the positive activations of every block with a ReLU, () or (n_channels,).
 
@@ -84,20 +84,20 @@ def activation_scales(
     """
     blocks = [block for block in blocks if block.has_relu]
     largest = []
-    for block in blocks:
-        n_streams = n_channels(block) if channel_wise else 1
+    for block, wise in zip(blocks, by_channel, strict=True):
+        n_streams = n_channels(block) if wise else 1
         n = len(images) * math.prod(block.output_shape) // n_streams
         largest.append(_Largest(n_streams, n - min(int((n - 1) * percentile / 100.0), n - 1)))
     for activations in _activations(folded, blocks, images):
-        for found, values in zip(largest, activations, strict=True):
-            found.add(values.reshape(-1, values.shape[-1]).T if channel_wise else values.reshape(1, -1))
+        for found, values, wise in zip(largest, activations, by_channel, strict=True):
+            found.add(values.reshape(-1, values.shape[-1]).T if wise else values.reshape(1, -1))
         bar.advance(len(activations[0]) if activations else 0, "activations")
     scales = [found.percentiles(percentile) for found in largest]
-    return [scale if channel_wise else scale.reshape(()) for scale in scales]
+    return [scale if wise else scale.reshape(()) for scale, wise in zip(scales, by_channel, strict=True)]
 
 
 def spike_norm_scale(
-    plan: Plan, k: int, images: Images, n_steps: int, channel_wise: bool, n_threads: int, bar: BatchBar
+    plan: Plan, k: int, images: Images, n_steps: int, by_channel: bool, n_threads: int, bar: BatchBar
 ) -> Floats:
     """The largest drive of block k over steps, neurons and images, the blocks before it spiking as planned.
 
@@ -115,7 +115,7 @@ def spike_norm_scale(
         np.maximum(found, u.reshape(-1, n_channels(block)).max(axis=0), out=found)
         bar.advance(len(batch), block.name)
     found[found <= 0] = np.nan
-    return found if channel_wise else np.asarray(np.nan if np.isnan(found).all() else np.nanmax(found))
+    return found if by_channel else np.asarray(np.nan if np.isnan(found).all() else np.nanmax(found))
 
 
 def alive(scale: Floats, block: Block, n_images: int) -> Floats:

@@ -59,7 +59,7 @@ class ConversionSettings:
 
     method: str = "percentile"
     percentile: float = 99.9
-    channel_wise: bool = False
+    channel_wise: bool | None = None
     n_steps: int = 64
     scales: tuple[float, ...] = (1.0,)
     reset: Literal["subtract", "zero"] = "subtract"

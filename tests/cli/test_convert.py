@@ -118,6 +118,13 @@ def test_every_option_reaches_the_conversion(model, data, tmp_path, capsys):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(("option", "wanted"), [((), None), (("--no-channel-wise",), False)])
+def test_scales_by_channel_are_left_to_the_conversion_or_switched_off(option, wanted, model, data, tmp_path):
+    status, run = convert(tmp_path, model, "--data", data, "--timesteps", 2, "--images", 5, "--no-plots", *option)
+    assert status == 0
+    assert json.loads((run / "metrics.json").read_text())["settings"]["channel_wise"] is wanted
+
+
 @pytest.mark.parametrize("kind", ["constant", "poisson"])
 def test_threads_change_nothing(model, data, tmp_path, kind):
     settings = ConversionSettings(n_steps=5, n_images=250, input=kind)

@@ -19,7 +19,7 @@ def test_spikes_and_outputs_are_those_of_the_published_form(network, seed, pool,
     """Weights untouched, spikes of one, thresholds scale / scale before: the same spikes and the same outputs."""
     ann, layers, images = perceptron(seed) if network == "mlp" else convolutional(seed, pool)
     # 1.1: at a drive of exactly the threshold, as the maximum has it, rounding would decide
-    snn = convert(ann, images, method="max", threshold_scale=1.1, reset=reset)
+    snn = convert(ann, images, method="max", channel_wise=False, threshold_scale=1.1, reset=reset)
     thresholds = [layer.published_threshold for layer in snn.report[:-1]]
     wanted = reference.spiking_network(layers, thresholds, images, 25, reset, 0.5 if reset == "subtract" else 0.0)
     found = snn.run(images, 25, keep=("counts",))
@@ -124,6 +124,22 @@ def test_every_kind_of_layer_converges_to_the_ann(method, channel_wise):
     errors = [np.abs(snn.outputs(images, n_steps) - wanted).max() for n_steps in (40, 640)]
     assert errors[1] < 0.02 * np.abs(wanted).max()
     assert errors[1] < errors[0] / 5  # 1/T: 16 times the steps, with room for the order of the spikes
+
+
+@pytest.mark.parametrize("method", ["max", "percentile", "spike_norm"])
+def test_by_default_convolutions_have_scales_by_channel_and_linear_layers_one(method):
+    rng = np.random.default_rng(8)
+    layers = [*grouped(rng).layers[:-1], Linear(rng.normal(scale=0.4, size=(24, 5))), ReLU(), Linear(np.eye(5))]
+    images = rng.random((10, 9, 9, 2))
+    found = [convert(ANN(layers, (9, 9, 2)), images, method=method, n_steps=8, channel_wise=wise).report
+             for wise in (None, False, True)]  # fmt: skip
+    assert [[np.shape(layer.scale) for layer in report[:3]] for report in found] == [
+        [(8,), (6,), ()], [(), (), ()], [(8,), (6,), (5,)]
+    ]  # fmt: skip
+    assert [" by channel" in layer.method for layer in found[0][:3]] == [True, True, False]
+    if method != "spike_norm":  # there a scale depends on the layers before
+        assert found[0][2].scale == found[1][2].scale
+        assert np.array_equal(found[0][1].scale, found[2][1].scale)
 
 
 def test_a_float32_network_is_run_in_float32():

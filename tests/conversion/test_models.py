@@ -121,6 +121,6 @@ def test_every_shipped_file_but_the_data_is_a_model():
 @pytest.mark.parametrize(("name", "n_images"), [("mnist_mlp", 10_000), ("mnist_cnn", 2_000)])
 def test_mnist_networks_lose_little_in_conversion(name, n_images, mnist):
     calibration = load_mnist(n_train=500, n_valid=0, n_test=1, encode=Currents).train.values
-    snn = convert(load_ann(name), calibration, channel_wise=True, progress=False)
+    snn = convert(load_ann(name), calibration, progress=False)
     found = snn.accuracy_over_time(mnist[0][:n_images], mnist[1][:n_images], 64, progress=False)
     assert found.loss(64)[0] <= 1e-3  # 0.1 % is what is promised for at most 64 steps
