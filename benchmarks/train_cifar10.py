@@ -32,7 +32,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 RECIPES = {
     "cifar10_cnn": (12, 4e-3, 0.02, 0.0, 0.3),
     "vgg5": (24, 1.2e-3, 0.1, 0.1, 0.4),
-    "vgg16": (24, 3e-3, 0.05, 0.0, 0.3),
+    "vgg16": (20, 3e-3, 0.05, 0.0, 0.3),
 }
 #: share of the average that is left after a step
 EMA_DECAY = 0.998

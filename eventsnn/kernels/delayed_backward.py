@@ -15,7 +15,8 @@ import math
 import numpy as np
 
 from eventsnn.kernels.delayed_layer import sample_tables
-from eventsnn.kernels.flow import decay_difference, exp_or_inf, slope, synaptic_kernel
+from eventsnn.kernels.exponential import exp_decay
+from eventsnn.kernels.flow import decay_difference, slope, synaptic_kernel
 from eventsnn.kernels.jit import kernel
 
 #: layers with fewer neurons are taken neuron by neuron: their rows are too short for vectors
@@ -101,11 +102,10 @@ def row_exactly(constants, t, j, delay, jitter, b, weight, times, last, flow, by
 
 
 @kernel(fastmath={"contract", "reassoc"})
-def _squares(rows):
+def _squares(values):
     total = 0.0
-    for k in range(rows.shape[0]):
-        for n in range(rows.shape[1]):
-            total += rows[k, n] * rows[k, n]
+    for i in range(values.size):
+        total += values[i] * values[i]
     return total
 
 
@@ -113,6 +113,19 @@ def _squares(rows):
 def _add_row(target, row, scale):
     for n in range(row.size):
         target[n] += target.dtype.type(scale * row[n])
+
+
+@kernel
+def _add_rows(targets, neurons, rows, scale):
+    """targets[neurons[k]] += scale * rows[k]."""
+    if rows.shape[1] >= _NARROW:
+        for k in range(neurons.size):
+            _add_row(targets[neurons[k]], rows[k], scale)
+        return
+    # a loop over so few numbers takes longer to set up than to run
+    for n in range(rows.shape[1]):
+        for k in range(neurons.size):
+            targets[neurons[k], n] += targets.dtype.type(scale * rows[k, n])
 
 
 @kernel(allocates=True)
@@ -147,9 +160,11 @@ def delayed_backward(
         shared = sample_tables(tables, tau_mem, tau_syn, events, start, end, grow_mem, grow_syn)
         if shared:
             for n in range(n_post):
-                s = times[n] - events.times[start] if flow[n] != 0.0 else 0.0
-                decay_mem[n] = exp_or_inf(-s / tau_mem)
-                decay_syn[n] = exp_or_inf(-s / tau_syn) if delta != 0.0 else decay_mem[n]
+                decay_mem[n] = times[n] - events.times[start] if flow[n] != 0.0 else 0.0
+            for n in range(n_post):
+                decay_syn[n] = exp_decay(decay_mem[n] / tau_syn)
+            for n in range(n_post):
+                decay_mem[n] = exp_decay(decay_mem[n] / tau_mem)
         if shared and n_post < _NARROW:
             by_arrival[: end - start] = 0.0
             by_weight[: end - start] = 0.0
@@ -183,8 +198,7 @@ def delayed_backward(
                 if want_times:
                     d_times[k] = total
         if want_delay:
-            for k in range(start, end):
-                _add_row(d_delay[events.neurons[k]], by_arrival[k - start], 1.0)
+            _add_rows(d_delay, events.neurons[start:end], by_arrival, 1.0)
         for n in range(n_post):
             if flow[n] != 0.0 and record.slope[b, n] < 0.0:  # a kink moves with its arrival
                 k, move = record.causal_end[b, n], flow[n] * np.float64(record.slope[b, n])
@@ -194,10 +208,9 @@ def delayed_backward(
                     d_delay[events.neurons[k], n] -= move
         scale = 1.0
         if max_norm < np.inf:
-            norm = math.sqrt(_squares(by_weight[: end - start]))
+            norm = math.sqrt(_squares(by_weight[: end - start].reshape((end - start) * n_post)))
             if norm > max_norm:
                 scale = max_norm / norm
                 n_clipped += 1
-        for k in range(start, end):
-            _add_row(d_weight[events.neurons[k]], by_weight[k - start], scale)
+        _add_rows(d_weight, events.neurons[start:end], by_weight, scale)
     return n_clipped

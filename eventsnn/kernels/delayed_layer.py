@@ -28,6 +28,7 @@ from eventsnn.kernels.constants import (
     STATUS_OK,
 )
 from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs
+from eventsnn.kernels.exponential import exp_decay
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.solve import highest_peak, solve_found
@@ -53,10 +54,16 @@ def sample_tables(tables, tau_mem, tau_syn, events, start, end, grow_mem, grow_s
     # in float64 twice the digits may cancel that float32 can spare, and still 12 are left
     if span > REFERENCE_SPAN * min(tau_mem, tau_syn) or delta * span > 2.0 * CANCELLATION_SPAN:
         return False
-    for k in range(end - start):
-        s = events.times[start + k] - reference
-        grow_mem[k] = math.exp(s / tau_mem)
-        grow_syn[k] = math.exp(s / tau_syn) if delta != 0.0 else grow_mem[k]
+    times = events.times[start:end]
+    # one array per loop, or they are not vectorised
+    for k in range(times.size):
+        grow_mem[k] = exp_decay((reference - times[k]) / tau_mem)
+    if delta == 0.0:
+        for k in range(times.size):
+            grow_syn[k] = grow_mem[k]
+    else:
+        for k in range(times.size):
+            grow_syn[k] = exp_decay((reference - times[k]) / tau_syn)
     return True
 
 

@@ -87,10 +87,10 @@ def _decay_double(z):
 
 
 def exp_decay(z):
-    """exp(-z) of a float32 or float64 scalar z >= 0 in its own precision, so written that a loop over it is vectorised.
+    """exp(-z) of a float32 or float64 scalar in its own precision, so written that a loop over it is vectorised.
 
     As in `exp_rows`; within 1 ulp for float32 (series to r^7) and float64 (to r^13). Beyond z = 87 or 708, a little
-    before the result would leave the normal numbers, it is 0.
+    before the result would leave the normal numbers, it is 0. z must not be below -87 or -708.
     """
     return _decay_single(z) if isinstance(z, np.float32) else _decay_double(np.float64(z))
 

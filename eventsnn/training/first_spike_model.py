@@ -85,7 +85,9 @@ class FirstSpikeModel(OfChain):
     ) -> None:
         """See `Model.finish`."""
         for name, learned in self._learned.items():
-            total = np.sum([outcome.deferred[name] for outcome in outcomes], axis=0)
+            total, *others = [outcome.deferred[name] for outcome in outcomes]
+            for other in others:  # in this order, whoever computed them; the arrays are the blocks' own
+                total += other
             raw: Any = self.arrays[name]
             gradients[name][0] += learned.raw_gradient(raw, total, self._units[name]).reshape(-1)
         add_prices(self._prices, self._raw(), outcomes, gradients)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
 
 from eventsnn._synapses import real_array
 from eventsnn._validation import number
@@ -71,13 +72,11 @@ class SigmoidDelay(Positivity):
 
     def delay(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.delay`."""
-        small = np.exp(-np.abs(raw))  # no overflow, whatever the sign
-        return np.asarray(self.shift + self.scale * (np.where(raw < 0.0, small, 1.0) / (1.0 + small)))
+        return np.asarray(self.shift + self.scale * expit(raw))
 
     def slope(self, raw: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.slope`."""
-        small = np.exp(-np.abs(raw))
-        return np.asarray(self.scale * small / (1.0 + small) ** 2)
+        return np.asarray(self.scale * (expit(raw) * expit(-raw)))  # 1 - expit(raw) would lose digits
 
     def raw(self, delay: NDArray[np.floating]) -> NDArray[np.floating]:
         """See `Positivity.raw`."""
