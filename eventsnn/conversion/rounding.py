@@ -39,8 +39,8 @@ def round_weights(ann: ANN, steps_per_deviation: float = 32.0) -> ANN:
     The step of output k is ``2 ** round(log2(rms(weight[..., k]) / steps_per_deviation))``. Rounding then adds noise of
     0.7 to 1.4 times ``rms / (sqrt(12) * steps_per_deviation)`` to every weight, 0.9 % of the root mean square for 32
     steps. Multiples up to 2,048 steps, and steps of 2**-24 and more, are exact in float16. Normally distributed weights
-    then take about 9.4 bits each in a file of `ANN.save` (8.1 for 16 steps; 14.8 unrounded). Keeping four bits of
-    float16's mantissa takes 9.6 and adds 1.3 %: small weights are kept too precisely, large ones too coarsely.
+    then take about 7.5 bits each in a file of `ANN.save` (6.4 for 16 steps; 14.3 unrounded). To keep fewer bits of
+    float16's mantissa is worse for the same size: small weights are kept too precisely, large ones too coarsely.
 
     Examples
     --------
