@@ -3,8 +3,9 @@ from importlib import import_module
 
 import pytest
 
-from eventsnn.conversion import convert, progress
+from eventsnn.conversion import convert
 from eventsnn.conversion.progress import BatchBar
+from eventsnn.simulation import progress
 from tests.conversion.small_networks import perceptron
 
 
