@@ -81,7 +81,7 @@ def described(ann: ANN) -> dict[str, Any]:
 
 
 def data_of(name: str, path: str | None) -> tuple[Any, ...]:
-    """Test images (n, height, width, channels) in 0 .. 1, their labels, and calibration images."""
+    """Test images (n, height, width, channels) in 0 .. 1, their labels, and calibration images, all in random order."""
     if name.startswith("mnist"):
         with np.load(data_path("mnist.npz")) as file:
             pixels = file["x"][..., None].astype(np.float32) / 255
@@ -90,13 +90,20 @@ def data_of(name: str, path: str | None) -> tuple[Any, ...]:
         sets = [load_cifar10(split, path=path) for split in ("train", "test")]
         train, test = (own.images.astype(np.float32) / 255 for own in sets)
         labels = sets[1].labels
-    chosen = np.random.default_rng(0).permutation(len(train))[:500]
-    return test, labels, train[chosen]
+    rng = np.random.default_rng(0)
+    chosen = rng.permutation(len(train))[:500]
+    order = rng.permutation(len(test))  # some copies of CIFAR-10 are in the order of the classes
+    return test[order], labels[order], train[chosen]
+
+
+def network_of(name: str, weights: Path | None) -> ANN:
+    """The trained network that ships or lies in a folder, folded, float32."""
+    return load_ann(name if weights is None else weights / f"{name}.npz").folded().astype(np.float32)
 
 
 def compare(name: str, given: Any) -> dict[str, Any]:
     """One network."""
-    ann = load_ann(name if given.weights is None else given.weights / f"{name}.npz").folded().astype(np.float32)
+    ann = network_of(name, given.weights)
     images, labels, calibration = data_of(name, given.data)
     spiking = convert(ann, calibration, channel_wise=False)
     n_own, n_peer, n_right, batch = SIZES[name]
