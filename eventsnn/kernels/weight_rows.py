@@ -44,7 +44,7 @@ def _generate(builder: Any, context: Any, types: Any, values: Any, n_vectors: in
     weights, index, out_array = array(weight_type, weight), array(row_type, rows), array(out_type, out)
     factor = array(factor_type, factors) if scaled else None
     row_bytes = builder.extract_value(weights.strides, 0)
-    # the place of row `offset - offset`; bytes, as a row's number times the bytes of a row leads to it
+    # where row 0 would begin if the rows were numbered from `offset` on
     bytes_of = ir.IntType(8).as_pointer()
     base = builder.gep(builder.bitcast(builder.gep(weights.data, [column]), bytes_of),
                        [builder.neg(builder.mul(offset, row_bytes))])  # fmt: skip
@@ -132,7 +132,7 @@ else:
     def add_rows(weight, rows, first, last, offset, column, out):
         """out += weight[rows[e] - offset, column : column + out.size], summed over first <= e < last.
 
-        weight : (n_rows, n_columns); rows : integers, of at least `last` entries; out : (n,)
+        weight : (n_rows, n_columns); rows : int64, `last` entries or more; out : (n,)
         """
         n, lanes, k = out.size, 64 // weight.itemsize, 0
         if first >= last:
