@@ -56,14 +56,9 @@ def load_model(model: str) -> tuple[str, ANN]:
     ConfigError
         Neither a built-in name nor a file.
     DataError
-        A file that is damaged, or no network; a built-in network whose weights do not ship.
+        A file that is damaged, or no network.
     """
     if model in MODELS:
-        if not MODELS[model].is_shipped:
-            raise DataError(
-                f"{model}: eventsnn does not ship its weights; make them ({MODELS[model].make}) and give the file: "
-                f"eventsnn convert FOLDER/{model}.npz --data PATH"
-            )
         return model, load_ann(model)
     path = Path(model)
     if not path.exists():

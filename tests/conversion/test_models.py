@@ -10,8 +10,6 @@ from eventsnn.datasets import load_mnist
 from eventsnn.errors import DataError, ValidationError
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SHIPPED = [name for name, info in MODELS.items() if info.is_shipped]
-NOT_SHIPPED = [name for name, info in MODELS.items() if not info.is_shipped]
 
 
 @pytest.fixture(scope="module")
@@ -20,19 +18,17 @@ def mnist():
     return test.values, test.labels
 
 
-def test_small_networks_are_shipped():
+def test_the_networks_that_have_a_name():
     assert list(MODELS) == ["mnist_mlp", "mnist_cnn", "cifar10_cnn", "vgg5", "vgg16"]
-    assert SHIPPED == ["mnist_mlp", "mnist_cnn", "cifar10_cnn"]
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", MODELS)
 def test_load_ann_loads_a_shipped_network_ready_for_conversion(name):
     info, ann = model_info(name), load_ann(name)
     assert ann.input_shape == info.input_shape
     assert ann.n_outputs == 10
     assert not any(isinstance(layer, (BatchNorm, Dropout)) for layer in ann.layers)
     assert blocks_of(ann)[-1].name == "output"
-    assert info.accuracy is not None
 
 
 @pytest.mark.parametrize(("name", "required"), [("mnist_mlp", 0.984), ("mnist_cnn", 0.992)])
@@ -63,13 +59,6 @@ def test_model_info_names_scripts_that_exist(name):
     for script in scripts:
         assert (BENCHMARKS.parent / script).is_file()
     assert name in info.make
-
-
-@pytest.mark.parametrize("name", NOT_SHIPPED)
-def test_load_ann_says_how_to_make_what_is_not_shipped(name):
-    assert model_info(name).accuracy is None
-    with pytest.raises(DataError, match=rf"no weights of '{name}'; make them \(python .*'FOLDER/{name}.npz'\)"):
-        load_ann(name)
 
 
 def test_load_ann_takes_files(tmp_path, monkeypatch):
@@ -114,7 +103,7 @@ def test_load_ann_refuses_what_is_neither_name_nor_file():
 
 
 def test_every_shipped_file_but_the_data_is_a_model():
-    assert {name.removesuffix(".npz") for name in _shipped.SHIPPED} - set(MODELS) == {"mnist"}
+    assert {name.removesuffix(".npz") for name in _shipped.SHIPPED} == {*MODELS, "mnist"}
 
 
 @pytest.mark.slow
