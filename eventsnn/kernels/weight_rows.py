@@ -30,13 +30,15 @@ _VECTOR = 64
 _REGISTERS = 8
 
 
-def _generate(builder: Any, context: Any, types: Any, values: Any, n_vectors: int, *, scaled: bool) -> None:
+def _generate(
+    builder: Any, context: Any, types: Any, values: Any, n_vectors: int, vector_bytes: int, *, scaled: bool
+) -> None:
     """The sum over events, of n_vectors vectors."""
     weight_type, row_type, factor_type, *_, out_type = types
     weight, rows, factors, first, last, offset, column, start, out = values
     word, item = ir.IntType(64), context.get_data_type(weight_type.dtype)
-    vector = ir.VectorType(item, _VECTOR // (weight_type.dtype.bitwidth // 8))
     aligned = weight_type.dtype.bitwidth // 8
+    vector = ir.VectorType(item, vector_bytes // aligned)
 
     def array(kind: Any, value: Any) -> Any:
         return context.make_array(kind)(context, builder, value)
@@ -95,7 +97,7 @@ def _generate(builder: Any, context: Any, types: Any, values: Any, n_vectors: in
         builder.store(parts[0], place(target, k)).align = aligned
 
 
-def _adder(n_vectors: int, *, scaled: bool) -> Any:
+def _adder(n_vectors: int, vector_bytes: int = _VECTOR, *, scaled: bool = False) -> Any:
     """Function that adds rows in `n_vectors` vectors, from a column on; out[start ...] += what they sum up to."""
 
     @intrinsic
@@ -103,7 +105,7 @@ def _adder(n_vectors: int, *, scaled: bool) -> Any:
         word = numba.types.int64
 
         def generate(target, builder, signature, arguments):
-            _generate(builder, target, signature.args, arguments, n_vectors, scaled=scaled)
+            _generate(builder, target, signature.args, arguments, n_vectors, vector_bytes, scaled=scaled)
             return target.get_dummy_value()
 
         return numba.types.none(weight, rows, factors, word, word, word, word, word, out), generate
@@ -125,8 +127,10 @@ if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
         out += (factors[first:last, np.newaxis] * chosen).sum(axis=0)
 
 else:
-    _add_1, _add_2, _add_4, _add_8 = (_adder(n, scaled=False) for n in (1, 2, 4, 8))
+    _add_1, _add_2, _add_4, _add_8 = (_adder(n) for n in (1, 2, 4, 8))
+    _add_half, _add_quarter = _adder(1, _VECTOR // 2), _adder(1, _VECTOR // 4)
     _scaled_1, _scaled_8 = (_adder(n, scaled=True) for n in (1, 8))
+    _scaled_half, _scaled_quarter = (_adder(1, _VECTOR // n, scaled=True) for n in (2, 4))
 
     @kernel(inline=True)
     def add_rows(weight, rows, first, last, offset, column, out):
@@ -149,11 +153,23 @@ else:
         if k + lanes <= n:
             _add_1(weight, rows, rows, first, last, offset, column + k, k, out)
             k += lanes
-        if k < n:
-            for e in range(first, last):
-                row = weight[rows[e] - offset]
-                for j in range(k, n):
-                    out[j] += row[column + j]
+        if k + lanes // 2 <= n:
+            _add_half(weight, rows, rows, first, last, offset, column + k, k, out)
+            k += lanes // 2
+        if k + lanes // 4 <= n:
+            _add_quarter(weight, rows, rows, first, last, offset, column + k, k, out)
+            k += lanes // 4
+        for j in range(k, n):
+            own, total, e = weight[:, column + j], weight.dtype.type(0.0), first
+            while e + 4 <= last:
+                total += (own[rows[e] - offset] + own[rows[e + 1] - offset]) + (
+                    own[rows[e + 2] - offset] + own[rows[e + 3] - offset]
+                )
+                e += 4
+            while e < last:
+                total += own[rows[e] - offset]
+                e += 1
+            out[j] += total
 
     @kernel(fastmath={"contract"}, inline=True)
     def add_scaled_rows(weight, rows, factors, first, last, offset, column, out):
@@ -167,6 +183,12 @@ else:
         while k + lanes <= n:
             _scaled_1(weight, rows, factors, first, last, offset, column + k, k, out)
             k += lanes
+        if k + lanes // 2 <= n:
+            _scaled_half(weight, rows, factors, first, last, offset, column + k, k, out)
+            k += lanes // 2
+        if k + lanes // 4 <= n:
+            _scaled_quarter(weight, rows, factors, first, last, offset, column + k, k, out)
+            k += lanes // 4
         if k < n:
             for e in range(first, last):
                 row, factor = weight[rows[e] - offset], factors[e]

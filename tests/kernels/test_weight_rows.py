@@ -29,9 +29,9 @@ def drawn(dtype, n_columns):
     return weight, rng.integers(0, 40, 23) + 7, rng.normal(size=23).astype(dtype)
 
 
-# all sums of vectors of 16 or 8 numbers, and what is left over
+# all sums of vectors, whole and parts, and what is left over
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("n", [1, 7, 8, 16, 23, 47, 64, 120, 128, 135, 251, 300])
+@pytest.mark.parametrize("n", [1, 3, 4, 7, 10, 12, 16, 23, 47, 64, 120, 128, 135, 251, 300])
 def test_rows_are_summed_into_part_of_a_row(dtype, n):
     weight, rows, factors = drawn(dtype, n + 5)
     tolerance = {"rtol": 0, "atol": 1e-5 if dtype == np.float32 else 1e-13}
