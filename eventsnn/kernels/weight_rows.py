@@ -54,6 +54,10 @@ def _generate(
     n_rows = _REGISTERS // n_vectors
     sums = [[cgutils.alloca_once(builder, vector) for _ in range(n_vectors)] for _ in range(n_rows)]
 
+    def item_of(own: Any, event: Any) -> Any:  # a list of events may be a column of a table
+        step = builder.mul(event, builder.extract_value(own.strides, 0))
+        return builder.load(builder.bitcast(builder.gep(builder.bitcast(own.data, bytes_of), [step]), own.data.type))
+
     def place(pointer: Any, k: int) -> Any:
         return builder.gep(pointer, [ir.Constant(word, k)])
 
@@ -63,11 +67,11 @@ def _generate(
         return value
 
     def add_row(event: Any, own: list[Any]) -> None:
-        number = builder.load(builder.gep(index.data, [event]))
+        number = item_of(index, event)
         row = builder.bitcast(builder.gep(base, [builder.mul(number, row_bytes)]), vector.as_pointer())
         by = None
         if factor is not None:
-            value = builder.load(builder.gep(factor.data, [event]))
+            value = item_of(factor, event)
             single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
             mask = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
             by = builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), mask)
@@ -103,6 +107,8 @@ def _adder(n_vectors: int, vector_bytes: int = _VECTOR, *, scaled: bool = False)
     @intrinsic
     def add(context, weight, rows, factors, first, last, offset, column, start, out):
         word = numba.types.int64
+        if weight.layout != "C" or out.layout != "C":
+            raise numba.errors.TypingError("add_rows: weight and out must be C-contiguous")
 
         def generate(target, builder, signature, arguments):
             _generate(builder, target, signature.args, arguments, n_vectors, vector_bytes, scaled=scaled)

@@ -12,7 +12,7 @@ from tests.reference import conversion_numpy as reference
 @pytest.mark.parametrize("network", [perceptron, convolutional])
 def test_corrections_equal_the_reference(network, which):
     ann, layers, images = network(3)
-    snn = convert(ann, images, method="max", calibrate=which, n_steps=13)
+    snn = convert(ann, images, method="max", calibrate=which, n_steps=13, channel_wise=False)
     thresholds = [layer.published_threshold for layer in snn.report[:-1]]
     biases, shifts = reference.calibrated(layers, thresholds, images, 13, which)
     for report, layer, bias, shift in zip(snn.report, layers, biases, shifts, strict=True):

@@ -48,6 +48,20 @@ def test_rows_are_summed_into_part_of_a_row(dtype, n):
             assert out[0] == out[-1] == 2.0
 
 
+def test_events_may_be_a_column_of_a_table():
+    weight, rows, factors = drawn(np.float64, 20)
+    table, factor_table, out = (
+        np.stack([rows, 0 * rows], axis=1),
+        np.stack([factors, factors + 1], axis=1),
+        np.zeros(20),
+    )
+    plain(weight, table[:, 0], 0, 23, 7, 0, out)
+    np.testing.assert_allclose(out, weight[rows - 7].sum(axis=0), rtol=0, atol=1e-13)
+    out[:] = 0.0
+    scaled(weight, table[:, 0], factor_table[:, 0], 0, 23, 7, 0, out)
+    np.testing.assert_allclose(out, factors @ weight[rows - 7], rtol=0, atol=1e-13)
+
+
 def test_sums_of_exact_numbers_are_exact():
     weight, rows, _ = drawn(np.float64, 200)
     weight = np.round(weight * 64) / 64
