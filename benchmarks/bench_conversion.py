@@ -4,11 +4,11 @@ python benchmarks/bench_conversion.py [--peer-python PATH] [--models mnist_mlp m
 
 Both convert by the 99.9th percentile of a layer's activations on the same calibration images, give the same pixels in
 every step and reset by subtraction. Ours starts with half a threshold, `convert`'s default; the peer has no such
-option. Of CIFAR-10 networks that do not ship, `--weights FOLDER` has the files that export_cifar10.py writes; the
-images come from `--data`, as `load_cifar10` takes it.
+option. `--weights FOLDER` takes other weights than those that ship, as export_cifar10.py writes them; the images of
+CIFAR-10 come from `--data`, as `load_cifar10` takes it.
 
 The last table is the cost of a synaptic event of the whole run, beside the same number of additions alone: weight rows
-as long as the widest convolution's, drawn at random from as many, summed up eight at a time.
+as long as the widest convolution's, drawn at random from as many, 64 to a sum.
 
 What was learned
 ----------------

@@ -53,7 +53,8 @@ def write_model(path: Path | str, kind: str, state: dict[str, Any]) -> None:
             np.save(member, array, allow_pickle=False)
             sums[name] = hashlib.sha256(member.getvalue()).hexdigest()
             # half precision is asked for to save space: two bits of ten a weight, for five times the time to read
-            _add(archive, f"{name}.npy", member.getvalue(), zipfile.ZIP_BZIP2 if array.dtype == np.float16 else None)
+            compression = zipfile.ZIP_BZIP2 if array.dtype == np.float16 else zipfile.ZIP_DEFLATED
+            _add(archive, f"{name}.npy", member.getvalue(), compression)
         document = {"format": FORMAT, "version": FORMAT_VERSION, "kind": kind, "arrays_sha256": sums, "state": tree}
         document["sha256"] = checksum(document)
         _add(archive, _HEADER, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode("ascii"))
@@ -131,9 +132,9 @@ def refuse_pickle(path: Path, head: bytes, names: list[str]) -> None:
         )
 
 
-def _add(archive: zipfile.ZipFile, name: str, data: bytes, compression: int | None = None) -> None:
+def _add(archive: zipfile.ZipFile, name: str, data: bytes, compression: int = zipfile.ZIP_DEFLATED) -> None:
     member = zipfile.ZipInfo(name)  # dated 1980: the same content gives the same file
-    member.compress_type = zipfile.ZIP_DEFLATED if compression is None else compression
+    member.compress_type = compression
     archive.writestr(member, data)
 
 
