@@ -64,6 +64,7 @@ class EpropGradient(ClockedGradient):
     """
 
     NEEDS_SLOPES = True
+    NEEDS_SPIKES = True
 
     def __init__(
         self, grid: GridNetwork, loss: Any, clock: Clock, output: str, *arguments: Any, **options: Any

@@ -73,7 +73,8 @@ class Adjoint:
         self.keeps_rows = self.down is None or from_populations or has_loop or wants_factors or several_inputs
         self.e = np.zeros((*shape, n), dtype)
         self.h_record = np.zeros((*shape, n) if wants_factors else (0, shape[1], n), dtype)
-        self.h, self.a, self.error, self.slope = (np.zeros(n, dtype) for _ in range(4))
+        self.h, self.a, self.error = (np.zeros(n, dtype) for _ in range(3))
+        self.slope = np.zeros((shape[1], n), dtype)
         self.words, self.active = flag_words(n)[1], np.empty(n, np.int64)
         self.flags = self.words.view(np.uint8)
         self.d_drive, self.d_threshold, self.d_start = (np.zeros(n, dtype) for _ in range(3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,17 +26,18 @@ class GridOutputs:
 
     Parameters
     ----------
-    events : spikes of the output population
+    events : spikes of the output population; only looked at where `lists_output`
+    counts : how many of every output, (n_samples, n_outputs)
     u : its potentials, (n_samples, n_steps, n_outputs)
     """
 
-    def __init__(self, clock: Clock, events: GridEvents, u: NDArray[np.floating]) -> None:
-        self.clock, self.events, self.u = clock, events, u
+    def __init__(self, clock: Clock, events: GridEvents, counts: Floats, u: NDArray[np.floating]) -> None:
+        self.clock, self.events, self.counts, self.u = clock, events, counts, u
 
-    @cached_property
-    def counts(self) -> Floats:
-        """Spikes of every output, (n_samples, n_outputs)."""
-        return self.events.counts(*self.u.shape)
+    @staticmethod
+    def lists_output(clock: Clock) -> bool:
+        """Whether the spikes themselves are looked at, or only how many there are."""
+        return clock.needs_output_spikes and clock.decode != "rate"
 
     def values(self, loss: Any) -> Floats:
         """What the loss takes."""

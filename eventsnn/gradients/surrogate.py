@@ -15,7 +15,7 @@ from eventsnn.gradients.first_spike import BlockOutcome
 from eventsnn.gradients.grid_adjoint import Adjoint, ConstantGradient
 from eventsnn.gradients.grid_outputs import GridOutputs
 from eventsnn.gradients.window_gradient import add_weight_gradient, gather_windows
-from eventsnn.kernels.grid_narrow import weight_gradient_narrow
+from eventsnn.kernels.grid_narrow import WIDEST, weight_gradient_narrow
 from eventsnn.kernels.grid_projection import (
     gather_dense,
     gather_sparse,
@@ -23,10 +23,11 @@ from eventsnn.kernels.grid_projection import (
     weight_gradient_sparse,
 )
 from eventsnn.kernels.grid_step import EARLY, factor_gradients, step_backward
+from eventsnn.kernels.grid_tiles import tiles_backward
 from eventsnn.kernels.surrogates import PREPARED
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
-from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive
+from eventsnn.simulation.grid_runner import GridRunner, chunk_size, constant_drive, runs_in_tiles
 from eventsnn.simulation.grid_windows import GridWindows
 
 __all__ = ["ClockedGradient"]
@@ -52,6 +53,8 @@ class ClockedGradient:
 
     #: whether the surrogate is wanted of a whole chunk at once
     NEEDS_SLOPES = False
+    #: whether the spikes of all populations are
+    NEEDS_SPIKES = False
 
     def __init__(
         self,
@@ -71,7 +74,10 @@ class ClockedGradient:
         self.window = clock.truncate or 0
         size = chunk_size(grid, clock.n_steps, block_size, _N_ARRAYS)
         keeps_margin = self.NEEDS_SLOPES or any(self._formula(part)[0] == PREPARED for part in grid.parts)
-        self.runner = GridRunner(grid, size, clock.n_steps, keeps_margin=keeps_margin)
+        listed = {output} if GridOutputs.lists_output(clock) else set()
+        self.runner = GridRunner(
+            grid, size, clock.n_steps, keeps_margin=keeps_margin, listed=None if self.NEEDS_SPIKES else listed
+        )
         self._hidden = [
             name for name, population in grid.graph.populations.items() if population.can_spike and name != output
         ]
@@ -108,8 +114,7 @@ class ClockedGradient:
             d_counts, d_u = outputs.derivatives(self.loss, d_values)
             of_counts = {} if d_counts is None else {self.output: d_counts}
             for k, name in enumerate(self._hidden):
-                size = self.grid.graph.populations[name].n_neurons
-                counts = self.runner.events(name).counts(high - low, self.clock.n_steps, size)
+                counts = self.runner.counts(name, high - low)
                 silent[k] += (counts == 0).sum(axis=0)
                 for regularizer in self.regularizers:
                     value, d_count = regularizer.value_and_grad(counts)
@@ -148,7 +153,8 @@ class ClockedGradient:
         }
         chunk = {k: drive[low:high] for k, drive in constants.items()}
         self.runner.forward(own, high - low, constants=chunk, first_sample=first_sample + low)
-        return GridOutputs(self.clock, self.runner.events(self.output), self.runner.u(self.output, high - low))
+        name, runner, n_samples = self.output, self.runner, high - low
+        return GridOutputs(self.clock, runner.events(name), runner.counts(name, n_samples), runner.u(name, n_samples))
 
     # -- backwards through a chunk ---------------------------------------------------------------------------------
 
@@ -179,8 +185,9 @@ class ClockedGradient:
                 weight = self.gradients.get(f"{projection.name}.weight")
                 narrow = self.runner.narrow.get(projection.name)
                 if weight is not None and narrow is not None:
+                    source = self.runner.buffers[narrow.source]
                     weight_gradient_narrow(
-                        events.starts, events.neurons, self.runner.buffers[narrow.source].u,
+                        events.starts, events.neurons, source.n_spikes, source.u,
                         self.grid.parts[narrow.source].rule.threshold, e, projection.lag, projection.first,
                         narrow.flags, narrow.total, weight,
                     )  # fmt: skip
@@ -251,20 +258,35 @@ class ClockedGradient:
         if way is not None:
             down = self._adjoints[adjoint.down_part].e[:n_samples]
         wants, nothing = self._wants[k], np.empty(0, u.dtype)
-        step_backward(
-            u, e, adjoint.d_counts, down, way.first if way else 0, way.weight if way else adjoint.no_sum,
-            way.transposed if way else adjoint.no_sum, formula, real(first), real(second), prepared, given,
-            rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset, rule.reset, rule.current,
-            self.clock.detach_reset, self.window, loop.transposed, loop.indptr, loop.indices, loop.weights, loop.lags,
-            adjoint.h, adjoint.a, adjoint.error, adjoint.slope, adjoint.words, adjoint.flags, adjoint.active,
-            adjoint.d_drive, adjoint.d_threshold if "threshold" in wants else nothing,
-            adjoint.d_start if "start" in wants else nothing, d_sum, adjoint.h_record[:n_samples],
-        )  # fmt: skip
+        first_down, transposed = (way.first, way.transposed) if way else (0, adjoint.no_sum)
+        d_start = adjoint.d_start if "start" in wants else nothing
+        if self._goes_by_tiles(part, way, wants):
+            tiles_backward(
+                u, e, adjoint.d_counts, down, first_down, transposed, formula, real(first), real(second), prepared,
+                given, rule.alpha, rule.beta, rule.gain, rule.threshold, rule.height, rule.v_reset, rule.reset,
+                rule.current, self.clock.detach_reset, adjoint.h, adjoint.slope, adjoint.a, adjoint.error,
+                adjoint.d_drive, d_start, d_sum, adjoint.h_record[:n_samples],
+            )  # fmt: skip
+        else:
+            step_backward(
+                u, e, adjoint.d_counts, down, first_down, way.weight if way else adjoint.no_sum, transposed, formula,
+                real(first), real(second), prepared, given, rule.alpha, rule.beta, rule.gain, rule.threshold,
+                rule.height, rule.v_reset, rule.reset, rule.current, self.clock.detach_reset, self.window,
+                loop.transposed, loop.indptr, loop.indices, loop.weights, loop.lags, adjoint.h, adjoint.a,
+                adjoint.error, adjoint.slope[0], adjoint.words, adjoint.flags, adjoint.active, adjoint.d_drive,
+                adjoint.d_threshold if "threshold" in wants else nothing, d_start, d_sum,
+                adjoint.h_record[:n_samples],
+            )  # fmt: skip
         if "factors" in wants:
             factor_gradients(
                 u, adjoint.h_record, e, rule.beta, rule.drive, rule.threshold, rule.height, rule.v_reset,
                 rule.v_start, rule.reset, adjoint.d_alpha if rule.current == EARLY else nothing, adjoint.d_beta,
             )  # fmt: skip
+
+    def _goes_by_tiles(self, part: GridPart, way: GridProjection | None, wants: Set[str]) -> bool:
+        """Whether `tiles_backward` can do it; it looks at all of the way down, where `step_backward` may leave out."""
+        is_narrow = way is None or way.transposed.shape[0] <= WIDEST
+        return runs_in_tiles(part) and is_narrow and self.window == 0 and "threshold" not in wants
 
     def _formula(self, part: GridPart) -> tuple[int, float, float]:
         """The surrogate of a part as `step_backward` takes it."""

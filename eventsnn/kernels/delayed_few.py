@@ -19,6 +19,10 @@ from eventsnn.kernels.jit import kernel
 #: more inputs are sorted; and fewer neurons do not fill the vectors
 MOST_INPUTS, FEWEST_NEURONS = 8, 8
 
+#: rows are filled up to a multiple of this: what is left over of a row would be taken number by number, and of 30
+#: neurons that is nearly half
+_WHOLE = 16
+
 #: relative distance from threshold beyond which plain arithmetic decides
 _CLEAR = 1e-9
 
@@ -29,13 +33,13 @@ _CLEAR = 1e-9
 
 @kernel(fastmath={"contract"})
 def _fill_rows(t, rise, delay, grow_mem, weight, rate, arrivals, rises, gains, crosses):
-    for n in range(arrivals.size):
+    for n in range(delay.size):
         arrivals[n] = t + delay[n]
-    for n in range(arrivals.size):
+    for n in range(delay.size):
         rises[n] = rise * grow_mem[n]
-    for n in range(arrivals.size):
+    for n in range(delay.size):
         gains[n] = np.float64(weight[n]) * (rate * rises[n] * rises[n])
-    for n in range(arrivals.size):
+    for n in range(delay.size):
         crosses[n] = np.float64(weight[n]) * (rises[n] * (rises[n] - 1.0))
 
 
@@ -95,6 +99,15 @@ def _keep_first(own, verdict, p, q, first, first_p, first_q, doubt):
         doubt[n] = own[n] if (verdict[n] < 0.0) & (own[n] < doubt[n]) else doubt[n]
 
 
+@kernel(allocates=True)
+def few_scratch(n_post):
+    """`rows` and `found` of `few_inputs`: what lies behind the last neuron never fires."""
+    width = (n_post + _WHOLE - 1) // _WHOLE * _WHOLE
+    rows, found = np.zeros((4 * MOST_INPUTS, width)), np.zeros((8, width))
+    rows[MOST_INPUTS : 2 * MOST_INPUTS] = 1.0
+    return rows, found
+
+
 @kernel
 def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, rows, found):
     """First crossings of all neurons in one sample; returns whether all coefficients are finite.
@@ -104,9 +117,9 @@ def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, r
     constants : LayerConstants of the family tau_mem == 2 tau_syn, t_end infinite
     tables, weight, delay : by presynaptic neuron, (n_pre, n_post)
     grow_mem : exp((t - r)/tau_mem) of the events, as in `delayed_layer.sample_tables`
-    rows : float64, (4 MOST_INPUTS, n_post), scratch: all arrivals, then their y, gains and crosses
-    found : float64, (8, n_post), filled: in the first four rows the beginning of the interval with the spike (inf for
-        none), p and q there, and the beginning of the earliest interval in doubt (inf for none)
+    rows : float64, (4 MOST_INPUTS, >= n_post), of `few_scratch`: all arrivals, then their y, gains and crosses
+    found : float64, (8, >= n_post), of `few_scratch`, filled: in the first four rows the beginning of the interval with
+        the spike (inf for none), p and q there, and the beginning of the earliest interval in doubt (inf for none)
     """
     m = end - start
     rate = 1.0 / constants.tau_mem

@@ -27,7 +27,7 @@ from eventsnn.kernels.constants import (
     STATUS_NOT_FINITE,
     STATUS_OK,
 )
-from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs
+from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs, few_scratch
 from eventsnn.kernels.exponential import exp_decay
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
 from eventsnn.kernels.jit import kernel
@@ -232,7 +232,7 @@ def delayed_forward(
     grow_mem, grow_syn, fade = np.empty(longest), np.empty(longest), np.empty(longest)
     clock = np.empty((2, events.times.size))
     few = n_post >= FEWEST_NEURONS and shared.family == FAMILY_DOUBLE and shared.t_end == np.inf
-    rows, crossings = np.empty((4 * MOST_INPUTS, n_post)), np.empty((8, n_post))
+    rows, crossings = few_scratch(n_post)
     written = 0
     out.offsets[0] = 0
     for b in range(events.offsets.size - 1):

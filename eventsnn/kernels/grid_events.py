@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from eventsnn.kernels.bits import list_flags
 from eventsnn.kernels.jit import kernel
 
 
@@ -83,6 +84,33 @@ def spike_events(starts, n_steps, dt, offsets, times):
             for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                 times[e - starts[0]] = t * dt
         offsets[s + 1] = starts[(s + 1) * n_steps] - starts[0]
+
+
+@kernel
+def list_spikes(u, threshold, n_spikes, most, flags, words, starts, neurons):
+    """List the spikes u > threshold, (n_samples, n_steps, n), of the samples that have at most so many.
+
+    n_spikes : (n_samples,); flags, words : see `bits.flag_words`; neurons : one place longer than there can be spikes
+    """
+    n_steps, n = u.shape[1], u.shape[2]
+    place, n_listed = 0, 0
+    starts[0] = 0
+    for s in range(u.shape[0]):
+        # where one in three fires, a place that is overwritten until a neuron has fired is cheaper than a search
+        one_by_one = 3 * n_spikes[s] > n * n_steps
+        for t in range(n_steps):
+            if 0 < n_spikes[s] <= most:
+                row = u[s, t]
+                for k in range(n):
+                    flags[k] = row[k] > threshold[k]
+                if one_by_one:
+                    for k in range(n):
+                        neurons[n_listed] = k
+                        n_listed += flags[k]
+                else:
+                    n_listed = list_flags(words, neurons, n_listed)
+            place += 1
+            starts[place] = n_listed
 
 
 @kernel

@@ -18,9 +18,9 @@ STEPS_FORWARD, STEPS_BACKWARD = 4, 8
 
 
 @kernel(inline=True)
-def is_busy(starts, s, n_steps, n_pre):
-    """Whether a sample has so many spikes that going by step is cheaper."""
-    return (starts[(s + 1) * n_steps] - starts[s * n_steps]) * ONE_IN > n_steps * n_pre
+def most_listed(n_steps, n_pre):
+    """Spikes of a sample up to which it is cheaper to go by them than by step."""
+    return n_steps * n_pre // ONE_IN
 
 
 @kernel(inline=True)
@@ -39,18 +39,20 @@ def set_flags(u, threshold, t, end, flags):
 
 
 @kernel(fastmath={"contract", "reassoc"})  # the order of a sum is open, and always the same
-def scatter_narrow(starts, neurons, u, threshold, weight, transposed, lag, first, flags, x):
+def scatter_narrow(starts, neurons, n_spikes, u, threshold, weight, transposed, lag, first, flags, x):
     """Add what the spikes send to x (n_samples, n_steps, n), columns from `first` on.
 
+    n_spikes : (n_samples,); those of samples that have more than `most_listed` need not be listed
     u, threshold : of the source; flags : (STEPS_FORWARD or more, n_pre), work
     """
     zero = x.dtype.type(0.0)
     n_steps, n_pre, n = x.shape[1], weight.shape[0], weight.shape[1]
     end = n_steps - lag
+    most = most_listed(n_steps, n_pre)
     f0, f1, f2, f3 = flags[0], flags[1], flags[2], flags[3]
     for s in range(x.shape[0]):
         rows = x[s]
-        if not is_busy(starts, s, n_steps, n_pre):
+        if n_spikes[s] <= most:
             for t in range(end):
                 for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                     w = weight[neurons[e]]
@@ -77,22 +79,23 @@ def scatter_narrow(starts, neurons, u, threshold, weight, transposed, lag, first
 
 
 @kernel(fastmath={"contract"})
-def weight_gradient_narrow(starts, neurons, u, threshold, a, lag, first, flags, total, d_weight):
+def weight_gradient_narrow(starts, neurons, n_spikes, u, threshold, a, lag, first, flags, total, d_weight):
     """Add a[s, t + lag, first : first + n] to the row of every spike's neuron.
 
-    flags : (STEPS_BACKWARD, n_pre), total : (n, n_pre), work
+    starts, neurons, n_spikes : as in `scatter_narrow`; flags : (STEPS_BACKWARD, n_pre), total : (n, n_pre), work
     """
     zero = a.dtype.type(0.0)
     n_steps, n_pre, n = a.shape[1], d_weight.shape[0], d_weight.shape[1]
     end = n_steps - lag
     last = n_steps - 1
+    most = most_listed(n_steps, n_pre)
     f0, f1, f2, f3, f4, f5, f6, f7 = (
         flags[0], flags[1], flags[2], flags[3], flags[4], flags[5], flags[6], flags[7],
     )  # fmt: skip
     n_busy = 0
     for s in range(a.shape[0]):
         rows = a[s]
-        if not is_busy(starts, s, n_steps, n_pre):
+        if n_spikes[s] <= most:
             for t in range(end):
                 for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                     target = d_weight[neurons[e]]

@@ -14,7 +14,7 @@ from eventsnn._validation import count, number
 from eventsnn.currents import Currents
 from eventsnn.errors import ValidationError
 from eventsnn.graph import Network
-from eventsnn.kernels.grid_events import bin_events, count_grid_spikes, events_of_rows, inspect_binning
+from eventsnn.kernels.grid_events import bin_events, events_of_rows, inspect_binning
 from eventsnn.spikes import Spikes
 
 __all__ = [
@@ -44,12 +44,6 @@ class GridEvents:
     neurons: NDArray[np.int64]
     values: NDArray[np.floating]
     is_constant: bool = False
-
-    def counts(self, n_samples: int, n_steps: int, n_neurons: int) -> NDArray[np.float64]:
-        """Spikes of every neuron, (n_samples, n_neurons)."""
-        found = np.zeros((n_samples, n_neurons))
-        count_grid_spikes(self.starts, self.neurons, n_steps, found)
-        return found
 
 
 class GridInput:

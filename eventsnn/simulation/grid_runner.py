@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -10,17 +10,19 @@ from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.kernels.bits import flag_words
-from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, scatter_narrow
+from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes
+from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, most_listed, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
+from eventsnn.kernels.grid_tiles import HAS_TILES, tiles_forward
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 from eventsnn.simulation.grid_windows import GridWindows, WindowWork
 
-__all__ = ["GridRunner", "Narrow", "chunk_size"]
+__all__ = ["GridRunner", "Narrow", "chunk_size", "constant_drive", "runs_in_tiles"]
 
 #: What the potentials and derivatives of a chunk may take: a few of the second-level caches of a core.
-_CHUNK_BYTES = 2**21
+_CHUNK_BYTES = 2**22
 
 
 def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -> int:
@@ -32,16 +34,21 @@ def chunk_size(grid: GridNetwork, n_steps: int, n_samples: int, n_arrays: int) -
 class PartBuffers:
     """What a part keeps of a chunk: potentials u (n_samples, n_steps, n), and its spikes by (sample, step).
 
-    `margin`, u - threshold, is kept for the way back only, and overwritten there.
+    `margin`, u - threshold, is kept for the way back only, and overwritten there. Spikes are listed of samples that
+    have at most `most` of them, and counted of all.
     """
 
-    def __init__(self, part: GridPart, n_samples: int, n_steps: int, dtype: np.dtype[Any], keeps_margin: bool) -> None:
+    def __init__(
+        self, part: GridPart, n_samples: int, n_steps: int, dtype: np.dtype[Any], keeps_margin: bool, most: int
+    ) -> None:
         self.u = np.zeros((n_samples, n_steps, part.n), dtype)
         self.margin = np.zeros((n_samples if keeps_margin and part.can_spike else 0, n_steps, part.n), dtype)
         self.starts = np.zeros(n_samples * n_steps + 1, np.int64)
-        self.neurons = np.empty(n_samples * n_steps * part.n + 1 if part.can_spike else 1, np.int64)
+        self.most = most
+        self.neurons = np.empty(n_samples * most + 1 if part.can_spike else 1, np.int64)
+        self.counts, self.n_spikes = np.zeros((n_samples, part.n), dtype), np.zeros(n_samples, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
-        _, self.words = flag_words(part.n)
+        self.flags, self.words = flag_words(part.n)
         self.fired = self.words.view(np.uint8)
         self.nothing = np.empty((0, part.n), dtype)
 
@@ -62,12 +69,24 @@ class GridRunner:
     ----------
     narrow : by name of a projection, those from a whole part to few neurons
     windows : by name of a projection, those that slide over a plane
-    buffers : by number of the part; views of a chunk are given by `u`, `events`
+    buffers : by number of the part; views of a chunk are given by `u`, `events`, `counts`
+
+    Parameters
+    ----------
+    listed : populations whose spikes the caller asks for by `events`; None: all. Of the others there are only those
+        that this forward pass, or `narrow` on the way back, goes by.
     """
 
-    def __init__(self, grid: GridNetwork, n_samples: int, n_steps: int, *, keeps_margin: bool = False) -> None:
+    def __init__(
+        self,
+        grid: GridNetwork,
+        n_samples: int,
+        n_steps: int,
+        *,
+        keeps_margin: bool = False,
+        listed: Set[str] | None = None,
+    ) -> None:
         self.grid, self.n_samples, self.n_steps = grid, n_samples, n_steps
-        self.buffers = [PartBuffers(part, n_samples, n_steps, grid.dtype, keeps_margin) for part in grid.parts]
         self._place = {name: (k, first, n) for k, part in enumerate(grid.parts) for name, first, n in part.populations}
         self._found: dict[str, GridEvents] = {}
         self.narrow = {
@@ -77,6 +96,20 @@ class GridRunner:
             if isinstance(projection, GridProjection) and self._is_narrow(projection)
         }
         self.windows = windows_of(grid)
+        self.buffers = [
+            PartBuffers(part, n_samples, n_steps, grid.dtype, keeps_margin, self._most_listed(part, listed))
+            for part in grid.parts
+        ]
+
+    def _most_listed(self, part: GridPart, listed: Set[str] | None) -> int:
+        """Spikes that a sample may have to be listed; 0: none is."""
+        own = {name for name, _, _ in part.populations}
+        ways = [p.name for other in self.grid.parts for p in other.projections if p.source in own]
+        is_asked = listed is None or bool(own & listed) or len(own) > 1
+        if is_asked or not runs_in_tiles(part) or any(name not in self.narrow for name in ways):
+            return self.n_steps * part.n
+        most: int = most_listed(self.n_steps, part.n) if ways else 0
+        return most
 
     def _is_narrow(self, projection: GridProjection) -> bool:
         if not projection.is_dense or projection.weight.shape[1] > WIDEST or projection.source not in self._place:
@@ -90,8 +123,13 @@ class GridRunner:
         return self.buffers[k].u[:n_samples, :, first : first + n]
 
     def events(self, name: str) -> GridEvents:
-        """Spikes of an input or population in this chunk."""
+        """Spikes of an input or population in this chunk; see `listed`."""
         return self._found[name]
+
+    def counts(self, name: str, n_samples: int) -> NDArray[np.float64]:
+        """Spikes of every neuron of a population, (n_samples, n)."""
+        k, first, n = self._place[name]
+        return self.buffers[k].counts[:n_samples, first : first + n].astype(np.float64)
 
     def forward(
         self,
@@ -119,8 +157,9 @@ class GridRunner:
                 events = self._found[projection.source]
                 if isinstance(projection, GridProjection) and projection.name in self.narrow:
                     narrow = self.narrow[projection.name]
+                    source = self.buffers[narrow.source]
                     scatter_narrow(
-                        events.starts, events.neurons, self.buffers[narrow.source].u,
+                        events.starts, events.neurons, source.n_spikes, source.u,
                         self.grid.parts[narrow.source].rule.threshold, projection.weight, projection.transposed,
                         projection.lag, projection.first, narrow.flags, u,
                     )  # fmt: skip
@@ -135,13 +174,28 @@ class GridRunner:
         self, part: GridPart, buffers: PartBuffers, u: NDArray[np.floating], constant: NDArray[np.floating]
     ) -> None:
         rule, loop = part.rule, part.loop
-        starts = buffers.starts[: u.shape[0] * self.n_steps + 1]
+        starts, counts = buffers.starts[: u.shape[0] * self.n_steps + 1], buffers.counts[: u.shape[0]]
+        if runs_in_tiles(part):
+            tiles_forward(
+                u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
+                rule.v_start, rule.reset, rule.current, buffers.v, buffers.taken, counts, buffers.n_spikes,
+            )  # fmt: skip
+            if buffers.margin.shape[0] > 0:
+                np.subtract(u, rule.threshold, out=buffers.margin[: u.shape[0]])
+            list_spikes(
+                u, rule.threshold, buffers.n_spikes, buffers.most, buffers.flags, buffers.words, starts,
+                buffers.neurons,
+            )  # fmt: skip
+            return
         step_forward(
             u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
             rule.v_start, rule.reset, rule.current, loop.dense, loop.indptr, loop.indices, loop.weights, loop.lags,
             buffers.v, buffers.i_syn, buffers.taken, buffers.fired, buffers.words, starts, buffers.neurons,
             buffers.margin[: u.shape[0]],
         )  # fmt: skip
+        counts[:] = 0
+        count_grid_spikes(starts, buffers.neurons, self.n_steps, counts)
+        buffers.n_spikes[: u.shape[0]] = np.diff(starts[:: self.n_steps])
 
     def _events_of(self, buffers: PartBuffers, first: int, n: int, part: GridPart, n_samples: int) -> GridEvents:
         """Spikes of one population of a part."""
@@ -164,6 +218,11 @@ class GridRunner:
                 f"the potential of neuron {k - first} of {name!r} in sample {first_sample + s} is {u[s, -1, k]}; are "
                 "the weights or inputs too large?"
             )
+
+
+def runs_in_tiles(part: GridPart) -> bool:
+    """Whether the neurons of a part do not hear of each other; see `kernels.grid_tiles`."""
+    return HAS_TILES and part.loop.dense.size == 0 and part.loop.indptr.size == 0
 
 
 def windows_of(grid: GridNetwork) -> dict[str, WindowWork]:

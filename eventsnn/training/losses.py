@@ -73,7 +73,7 @@ class FirstSpikeLoss(ABC):
         labels : class of each sample, shape (n_samples,)
         tau_syn : synaptic time constant(s) of the outputs, scalar or (n_outputs,)
         """
-        tau = np.ascontiguousarray(np.broadcast_to(np.asarray(tau_syn, dtype=np.float64), times.shape[1]))
+        tau = np.full(times.shape[1], tau_syn, dtype=np.float64)
         value, grad, t = np.empty(labels.size), np.empty(times.shape), np.empty(times.shape)
         scaled_times(times, tau, float(self.t_silent), t)
         self._loss(t, labels, value, grad)
