@@ -1,13 +1,16 @@
 """Train the ReLU networks that `eventsnn convert` ships for CIFAR-10; needs torch, which the library itself does not.
 
     python benchmarks/train_cifar10.py vgg5 --data FOLDER_OR_FILE --out runs/cifar10 [--epochs 30] [--threads 2]
+    python benchmarks/train_cifar10.py vgg5 --data FOLDER_OR_FILE --start data/vgg5.npz
 
 Data: what `eventsnn.datasets.load_cifar10` takes. After every epoch a checkpoint goes to OUT/MODEL.pt; a run that was
-stopped goes on from there. `export_cifar10.py` writes the npz file of a finished one.
+stopped goes on from there. `--start` begins another cycle from the weights of a shipped network, behind which batch
+norm is put back in (`start_from`). `export_cifar10.py` writes the npz file of a finished one.
 
 Inputs are pixels / 255, without any other normalisation, so that they are currents and rates as they are. Augmented by
-flips and shifts of up to four pixels; AdamW, one cycle of the learning rate, label smoothing 0.1, and the average of
-the weights over the last steps is what is kept. On a CPU that has it, the products are in bfloat16.
+flips and shifts of up to four pixels; one cycle of the learning rate, label smoothing 0.1, and the average of the
+weights over the last steps is what is kept. Convolutions learn by Muon, the rest by AdamW (Muon would take as long as
+the rest of a step for the widest linear layer of `vgg5`). On a CPU that has it, the products are in bfloat16.
 
 `cifar10_cnn`  32C5-A2-64C5-A2-64C3-256-10, batch norm after every convolution
 `vgg5`         64C3-A2-128C3-128C3-A2-1024-1024-10 without biases or batch norm, with dropout
@@ -31,9 +34,11 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 #: name: (epochs, learning rate, weight decay, dropout after convolutions, after linear layers)
 RECIPES = {
     "cifar10_cnn": (12, 4e-3, 0.02, 0.0, 0.3),
-    "vgg5": (24, 1.2e-3, 0.1, 0.1, 0.4),
+    "vgg5": (24, 1.2e-3, 0.1, 0.0, 0.4),
     "vgg16": (20, 3e-3, 0.05, 0.0, 0.3),
 }
+#: learning rate of Muon over that of AdamW (both per root mean square of an update)
+MUON_RATE = 2.0
 #: share of the average that is left after a step
 EMA_DECAY = 0.998
 
@@ -104,6 +109,102 @@ def build(name: str, *, drop_conv: float, drop_linear: float) -> nn.Sequential:
     return network.to(memory_format=torch.channels_last)
 
 
+def start_from(network: nn.Sequential, file: Path, images: torch.Tensor) -> None:
+    """Give it the weights of a file of `export_cifar10.py`; `images` are for the means and variances of batch norm.
+
+    Batch norm is folded there. Put back in, a convolution's filters get one length (which batch norm does not see),
+    and scale and shift are those with which it computes what the file's convolution and bias did.
+    """
+    from eventsnn.conversion import ANN, Convolution, Linear
+
+    stored = iter([layer for layer in ANN.load(file).layers if isinstance(layer, Convolution | Linear)])
+    h = images.float() / 255
+    planes = h.shape[1:]
+    network.eval()
+    with torch.no_grad():
+        for k, part in enumerate(network):
+            if isinstance(part, nn.Conv2d):
+                layer = next(stored)
+                part.weight.copy_(torch.from_numpy(np.array(layer.weight, np.float32)).permute(3, 2, 0, 1))
+            elif isinstance(part, nn.BatchNorm2d):
+                conv = network[k - 1]
+                length = conv.weight.flatten(1).norm(dim=1)
+                scale = 2**0.5 / length  # the length that the initialisation has
+                conv.weight *= scale[:, None, None, None]
+                h = h * scale[:, None, None]
+                part.running_mean.copy_(h.mean((0, 2, 3)))
+                part.running_var.copy_(h.var((0, 2, 3)))
+                part.weight.copy_((part.running_var + part.eps).sqrt() / scale)
+                part.bias.copy_(torch.from_numpy(np.array(layer.bias, np.float32)) + part.running_mean / scale)
+            elif isinstance(part, nn.Linear):
+                layer = next(stored)
+                weight = torch.from_numpy(np.array(layer.weight, np.float32)).T
+                if isinstance(network[k - 1], nn.Flatten):  # the file's pixels are channel-last
+                    channels, rows, columns = planes
+                    weight = weight.reshape(-1, rows, columns, channels).permute(0, 3, 1, 2).flatten(1)
+                part.weight.copy_(weight)
+                if part.bias is not None:
+                    part.bias.copy_(torch.from_numpy(np.array(layer.bias, np.float32)))
+            planes, h = h.shape[1:], part(h)
+
+
+class Optimizers:
+    """Muon for the convolutions, AdamW for the rest, both on one cycle of the learning rate."""
+
+    def __init__(self, network: nn.Module, rate: float, decay: float, n_steps: int) -> None:
+        weights = [part.weight for part in network.modules() if isinstance(part, nn.Conv2d)]
+        # Muon takes matrices: views of the same memory, which is channel-last
+        self._filters = [(w, nn.Parameter(w.data.permute(0, 2, 3, 1).flatten(1))) for w in weights]
+        assert all(w.data_ptr() == view.data_ptr() for w, view in self._filters)
+        rest = [p for p in network.parameters() if all(p is not w for w in weights)]
+        groups = [
+            {"params": [p for p in rest if p.ndim > 1], "weight_decay": decay},
+            {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        views = [view for _, view in self._filters]
+        self._parts = [
+            torch.optim.AdamW(groups, fused=True),
+            torch.optim.Muon(views, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+        ]
+        self._schedules = [
+            torch.optim.lr_scheduler.OneCycleLR(
+                part,
+                peak,
+                total_steps=n_steps,
+                pct_start=0.2,
+                div_factor=10,
+                final_div_factor=100,
+                cycle_momentum=False,
+            )
+            for part, peak in zip(self._parts, (rate, MUON_RATE * rate), strict=True)
+        ]
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for part in self._parts:
+            part.zero_grad()
+        for weight, _ in self._filters:
+            weight.grad = None
+
+    def step(self) -> None:
+        """One update, and the next learning rate."""
+        for weight, view in self._filters:
+            view.grad = weight.grad.permute(0, 2, 3, 1).flatten(1)
+        for part in self._parts + self._schedules:
+            part.step()
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """The state of both and of their schedules."""
+        return [part.state_dict() for part in self._parts + self._schedules]
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        """Go on from there."""
+        for part, state in zip(self._parts + self._schedules, states, strict=True):
+            part.load_state_dict(state)
+        for group in self._parts[0].param_groups:
+            group["fused"] = True
+
+
 def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     """Flipped and shifted by up to four pixels, (n, 3, 32, 32)."""
     n = len(images)
@@ -149,6 +250,7 @@ def main() -> None:
     parser.add_argument("model", choices=RECIPES)
     parser.add_argument("--data", required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/cifar10"))
+    parser.add_argument("--start", type=Path, help="a network that eventsnn ships, to begin with its weights")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
@@ -163,24 +265,18 @@ def main() -> None:
     file = given.out / f"{given.model}.pt"
     x, y, x_test, y_test = load(given.data)
     network = build(given.model, drop_conv=drop_conv, drop_linear=drop_linear)
+    if given.start and not file.exists():
+        start_from(network, given.start, x[:: len(x) // 2000])
+        print(f"starts from {given.start}, test {accuracy(network, x_test, y_test):.2f} %", flush=True)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    plain = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, fused=True)
     n_batches = len(y) // given.batch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, rate, total_steps=epochs * n_batches, pct_start=0.2, div_factor=10, final_div_factor=100
-    )
+    optimizer = Optimizers(network, rate, decay, epochs * n_batches)
     first = 0
     if file.exists():
         state = torch.load(file, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        for group in optimizer.param_groups:
-            group["fused"] = True
-        schedule.load_state_dict(state["schedule"])
         first = state["epoch"]
         print(f"goes on after epoch {first}")
     for epoch in range(first, epochs):
@@ -197,7 +293,6 @@ def main() -> None:
             loss.backward()
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
             average.update_parameters(network)
             total += float(loss.detach())
         test = accuracy(average, x_test, y_test)
@@ -206,7 +301,7 @@ def main() -> None:
             f"epoch {epoch + 1}/{epochs}  loss {total / n_batches:.4f}  test {test:.2f} %  {seconds:.0f} s", flush=True
         )
         state = {"network": network.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
-        state |= {"schedule": schedule.state_dict(), "epoch": epoch + 1, "test": test}
+        state |= {"epoch": epoch + 1, "test": test}
         torch.save(state, file.with_suffix(".tmp"))
         file.with_suffix(".tmp").replace(file)
 
