@@ -8,9 +8,10 @@ stopped goes on from there. `--start` begins another cycle from the weights of a
 norm is put back in (`start_from`). `export_cifar10.py` writes the npz file of a finished one.
 
 Inputs are pixels / 255, without any other normalisation, so that they are currents and rates as they are. Augmented by
-flips and shifts of up to four pixels; one cycle of the learning rate, label smoothing 0.1, and the average of the
-weights over the last steps is what is kept. Convolutions learn by Muon, the rest by AdamW (Muon would take as long as
-the rest of a step for the widest linear layer of `vgg5`). On a CPU that has it, the products are in bfloat16.
+flips, shifts of up to four pixels and, by `--cutout`, a grey square; one cycle of the learning rate, label smoothing
+0.1, and the average of the weights over the last steps is what is kept. Convolutions learn by Muon, the rest by AdamW
+(Muon would take as long as the rest of a step for the widest linear layer of `vgg5`). On a CPU that has it, the
+products are in bfloat16.
 
 `cifar10_cnn`  32C5-A2-64C5-A2-64C3-256-10, batch norm after every convolution
 `vgg5`         64C3-A2-128C3-128C3-A2-1024-1024-10 without biases or batch norm, with dropout
@@ -39,6 +40,8 @@ RECIPES = {
 }
 #: learning rate of Muon over that of AdamW (both per root mean square of an update)
 MUON_RATE = 2.0
+#: what `--cutout` fills squares with, about the mean of all pixels
+GREY = 120
 #: share of the average that is left after a step
 EMA_DECAY = 0.998
 
@@ -205,8 +208,8 @@ class Optimizers:
             group["fused"] = True
 
 
-def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
-    """Flipped and shifted by up to four pixels, (n, 3, 32, 32)."""
+def augmented(images: torch.Tensor, rng: torch.Generator, cutout: int) -> torch.Tensor:
+    """Flipped and shifted by up to four pixels, and a square of that side made grey, (n, 3, 32, 32)."""
     n = len(images)
     padded = functional.pad(images, (4, 4, 4, 4))
     shift = torch.randint(0, 9, (2, n), generator=rng)
@@ -214,6 +217,11 @@ def augmented(images: torch.Tensor, rng: torch.Generator) -> torch.Tensor:
     rows = shift[0][:, None] + torch.arange(32)
     columns = shift[1][:, None] + torch.where(flip[:, None], torch.arange(31, -1, -1), torch.arange(32))
     picked = padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    if cutout:
+        centre = torch.randint(0, 32, (2, n, 1), generator=rng)
+        place = torch.arange(32) - centre + cutout // 2
+        rows, columns = (place >= 0) & (place < cutout)
+        picked[rows[:, :, None] & columns[:, None, :]] = GREY
     return picked.permute(0, 3, 1, 2)  # channels last
 
 
@@ -253,6 +261,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="a network that eventsnn ships, to begin with its weights")
     parser.add_argument("--epochs", type=int)
     parser.add_argument("--rate", type=float)
+    parser.add_argument("--cutout", type=int, default=0, help="side of a grey square in every image")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=2)
@@ -285,7 +294,7 @@ def main() -> None:
         network.train()
         for k in range(n_batches):
             chosen = order[k * given.batch : (k + 1) * given.batch]
-            images = augmented(x[chosen], rng).float() / 255
+            images = augmented(x[chosen], rng, given.cutout).float() / 255
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 scores = network(images)
             loss = functional.cross_entropy(scores.float(), y[chosen], label_smoothing=0.1)

@@ -187,9 +187,8 @@ class ClockedGradient:
                 if weight is not None and narrow is not None:
                     source = self.runner.buffers[narrow.source]
                     weight_gradient_narrow(
-                        events.starts, events.neurons, source.n_spikes, source.u,
-                        self.grid.parts[narrow.source].rule.threshold, e, projection.lag, projection.first,
-                        narrow.flags, narrow.total, weight,
+                        events.starts, events.neurons, source.n_spikes, source.history, e, projection.lag,
+                        projection.first, narrow.sums, narrow.four, narrow.total, weight,
                     )  # fmt: skip
                 elif weight is not None and not events.is_constant:
                     self._add_weight_gradient(projection, events, e, weight)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsnn.kernels.bits import list_flags
+from eventsnn.kernels.bits import lowest_bit
 from eventsnn.kernels.jit import kernel
 
 
@@ -87,28 +87,41 @@ def spike_events(starts, n_steps, dt, offsets, times):
 
 
 @kernel
-def list_spikes(u, threshold, n_spikes, most, flags, words, starts, neurons):
-    """List the spikes u > threshold, (n_samples, n_steps, n), of the samples that have at most so many.
+def pack_spikes(u, threshold, bits, history):
+    """Flags of the spikes u > threshold, (n_samples, n_steps, n), eight in a byte.
 
-    n_spikes : (n_samples,); flags, words : see `bits.flag_words`; neurons : one place longer than there can be spikes
+    bits : uint8, (n_samples, n_steps, n_bytes), of eight neurons in a step each, in words of 64 neurons; overwritten,
+        and 0 beyond the last neuron
+    history : uint8, (n_samples, n_steps / 8 rounded up, 8 n_bytes), of a neuron in eight steps, overwritten
     """
-    n_steps, n = u.shape[1], u.shape[2]
+    bits[: u.shape[0]] = 0
+    history[: u.shape[0]] = 0
+    for s in range(u.shape[0]):
+        for t in range(u.shape[1]):
+            for k in range(u.shape[2]):
+                fires = np.uint8(u[s, t, k] > threshold[k])
+                bits[s, t, k >> 3] |= fires << (k & 7)
+                history[s, t >> 3, k] |= fires << (t & 7)
+
+
+@kernel
+def list_spikes(words, n_spikes, most, starts, neurons):
+    """List the spikes of the samples that have at most so many.
+
+    words : `bits` of `pack_spikes` as uint64, (n_samples, n_steps, n_words); n_spikes : (n_samples,)
+    """
+    zero, one = np.uint64(0), np.uint64(1)
     place, n_listed = 0, 0
     starts[0] = 0
-    for s in range(u.shape[0]):
-        # where one in three fires, a place that is overwritten until a neuron has fired is cheaper than a search
-        one_by_one = 3 * n_spikes[s] > n * n_steps
-        for t in range(n_steps):
+    for s in range(words.shape[0]):
+        for t in range(words.shape[1]):
             if 0 < n_spikes[s] <= most:
-                row = u[s, t]
-                for k in range(n):
-                    flags[k] = row[k] > threshold[k]
-                if one_by_one:
-                    for k in range(n):
-                        neurons[n_listed] = k
-                        n_listed += flags[k]
-                else:
-                    n_listed = list_flags(words, neurons, n_listed)
+                for j in range(words.shape[2]):
+                    mask = words[s, t, j]
+                    while mask != zero:
+                        neurons[n_listed] = 64 * j + lowest_bit(mask)
+                        n_listed += 1
+                        mask &= mask - one
             place += 1
             starts[place] = n_listed
 

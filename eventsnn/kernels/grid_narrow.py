@@ -1,20 +1,21 @@
 """Spikes of a population to few neurons: where many of it fire, by step instead of by spike.
 
-A row of ten weights is too short for wide instructions, and adding it costs as much as one of a hundred. The flags of
-all source neurons in a step are long enough, whatever the number of targets: forward they are multiplied by the columns
-of the weights, backward they are added up, times dL/dx. That costs the same with or without spikes, so every sample is
-done in the way that suits it; the choice depends on its own spikes alone. Twins of `scatter_dense` and
-`weight_gradient_dense`.
+A row of ten weights is too short for wide instructions, and where half of the neurons fire there are many of them. Of
+four neurons there are sixteen ways to fire, so the sums of their rows are worked out beforehand: forward every four
+neurons of a step, and backward every four steps of a neuron (the sums of dL/dx then), add one row of a table instead of
+up to four. That costs the same with or without spikes, so every sample is done in the way that suits it; the choice
+depends on its own spikes alone. Twins of `scatter_dense` and `weight_gradient_dense`.
 """
 
 from __future__ import annotations
 
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.weight_rows import add_rows, add_two_rows
 
 #: the most targets for which it pays, and the share of neurons and steps with a spike, as 1 in so many
 WIDEST, ONE_IN = 32, 12
-#: steps that are done together: a load of the weights, or of the sums, for so many
-STEPS_FORWARD, STEPS_BACKWARD = 4, 8
+#: columns of a table
+LANES = 16
 
 
 @kernel(inline=True)
@@ -23,102 +24,107 @@ def most_listed(n_steps, n_pre):
     return n_steps * n_pre // ONE_IN
 
 
-@kernel(inline=True)
-def set_flags(u, threshold, t, end, flags):
-    """1 where a neuron fires in step t + r, into flags[r]; 0 from step `end` on."""
-    one, zero = flags.dtype.type(1.0), flags.dtype.type(0.0)
-    for r in range(flags.shape[0]):
-        row = flags[r]
-        if t + r < end:
-            now = u[t + r]
-            for k in range(row.size):
-                row[k] = one if now[k] > threshold[k] else zero
-        else:
-            for k in range(row.size):
-                row[k] = zero
+@kernel(fastmath={"contract"})
+def sums_of_four(rows, sums):
+    """sums[i] = sum of rows[b] over the bits b of i; rows : (4, LANES), sums : (16, LANES)."""
+    sums[0] = 0
+    for b in range(4):
+        own = rows[b]
+        for i in range(1 << b):
+            old, new = sums[i], sums[i + (1 << b)]
+            for o in range(own.size):
+                new[o] = old[o] + own[o]
 
 
-@kernel(fastmath={"contract", "reassoc"})  # the order of a sum is open, and always the same
-def scatter_narrow(starts, neurons, n_spikes, u, threshold, weight, transposed, lag, first, flags, x):
+@kernel(fastmath={"contract"})
+def scatter_narrow(starts, neurons, n_spikes, bits, weight, lag, first, table, four, rows, total, x):
     """Add what the spikes send to x (n_samples, n_steps, n), columns from `first` on.
 
     n_spikes : (n_samples,); those of samples that have more than `most_listed` need not be listed
-    u, threshold : of the source; flags : (STEPS_FORWARD or more, n_pre), work
+    bits : see `grid_events.pack_spikes`
+    table : (blocks of LANES columns, 32 bytes of a step, LANES), four : (4, LANES), rows : int64, (2 bytes of a step,),
+        total : (LANES,), work
     """
     zero = x.dtype.type(0.0)
-    n_steps, n_pre, n = x.shape[1], weight.shape[0], weight.shape[1]
-    end = n_steps - lag
-    most = most_listed(n_steps, n_pre)
-    f0, f1, f2, f3 = flags[0], flags[1], flags[2], flags[3]
+    n_steps, n_pre, n, n_bytes = x.shape[1], weight.shape[0], weight.shape[1], bits.shape[2]
+    end, most, is_filled = n_steps - lag, most_listed(n_steps, n_pre), False
     for s in range(x.shape[0]):
-        rows = x[s]
         if n_spikes[s] <= most:
             for t in range(end):
                 for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                     w = weight[neurons[e]]
                     for o in range(n):
-                        rows[t + lag, first + o] += w[o]
+                        x[s, t + lag, first + o] += w[o]
             continue
-        for t in range(0, end, STEPS_FORWARD):
-            set_flags(u[s], threshold, t, end, flags[:STEPS_FORWARD])
-            for o in range(n):
-                w = transposed[o]
-                s0, s1, s2, s3 = zero, zero, zero, zero
-                for k in range(n_pre):
-                    s0 += f0[k] * w[k]
-                    s1 += f1[k] * w[k]
-                    s2 += f2[k] * w[k]
-                    s3 += f3[k] * w[k]
-                rows[t + lag, first + o] += s0
-                if t + 1 < end:
-                    rows[t + lag + 1, first + o] += s1
-                if t + 2 < end:
-                    rows[t + lag + 2, first + o] += s2
-                if t + 3 < end:
-                    rows[t + lag + 3, first + o] += s3
+        if not is_filled:
+            _fill_table(weight, four, table)
+            is_filled = True
+        for t in range(end):
+            now = bits[s, t]
+            for j in range(n_bytes):
+                rows[2 * j] = 32 * j + (now[j] & 15)
+            for j in range(n_bytes):
+                rows[2 * j + 1] = 32 * j + 16 + (now[j] >> 4)
+            for block in range(table.shape[0]):
+                for o in range(LANES):
+                    total[o] = zero
+                add_rows(table[block], rows, 0, 2 * n_bytes, 0, 0, total)
+                low = block * LANES
+                out = x[s, t + lag, first + low : first + min(low + LANES, n)]
+                for o in range(out.size):
+                    out[o] += total[o]
+
+
+@kernel
+def _fill_table(weight, four, table):
+    """Sums of every four rows of weights, sixteen of them in a row of blocks."""
+    zero = weight.dtype.type(0.0)
+    n_pre, n = weight.shape
+    for block in range(table.shape[0]):
+        for group in range(table.shape[1] // 16):
+            for b in range(4):
+                for o in range(LANES):
+                    j, column = 4 * group + b, block * LANES + o
+                    four[b, o] = weight[j, column] if j < n_pre and column < n else zero
+            sums_of_four(four, table[block, 16 * group : 16 * group + 16])
 
 
 @kernel(fastmath={"contract"})
-def weight_gradient_narrow(starts, neurons, n_spikes, u, threshold, a, lag, first, flags, total, d_weight):
+def weight_gradient_narrow(
+    starts, neurons, n_spikes, history, a, lag, first, sums, four, total, d_weight
+):  # fmt: skip
     """Add a[s, t + lag, first : first + n] to the row of every spike's neuron.
 
-    starts, neurons, n_spikes : as in `scatter_narrow`; flags : (STEPS_BACKWARD, n_pre), total : (n, n_pre), work
+    starts, neurons, n_spikes : as in `scatter_narrow`; history : see `grid_events.pack_spikes`
+    sums : (32, LANES), four : (4, LANES), total : (blocks of LANES columns, n_pre, LANES), work
     """
     zero = a.dtype.type(0.0)
     n_steps, n_pre, n = a.shape[1], d_weight.shape[0], d_weight.shape[1]
-    end = n_steps - lag
-    last = n_steps - 1
-    most = most_listed(n_steps, n_pre)
-    f0, f1, f2, f3, f4, f5, f6, f7 = (
-        flags[0], flags[1], flags[2], flags[3], flags[4], flags[5], flags[6], flags[7],
-    )  # fmt: skip
-    n_busy = 0
+    end, most, n_busy = n_steps - lag, most_listed(n_steps, n_pre), 0
     for s in range(a.shape[0]):
-        rows = a[s]
         if n_spikes[s] <= most:
             for t in range(end):
                 for e in range(starts[s * n_steps + t], starts[s * n_steps + t + 1]):
                     target = d_weight[neurons[e]]
                     for o in range(n):
-                        target[o] += rows[t + lag, first + o]
+                        target[o] += a[s, t + lag, first + o]
             continue
         if n_busy == 0:
             total[:] = zero
         n_busy += 1
-        for t in range(0, end, STEPS_BACKWARD):
-            set_flags(u[s], threshold, t, end, flags)
-            p = t + lag  # beyond the last step flags are 0, and any row will do
-            for o in range(first, first + n):
-                a0, a1, a2, a3, a4, a5, a6, a7 = (
-                    rows[p, o], rows[min(p + 1, last), o], rows[min(p + 2, last), o], rows[min(p + 3, last), o],
-                    rows[min(p + 4, last), o], rows[min(p + 5, last), o], rows[min(p + 6, last), o],
-                    rows[min(p + 7, last), o],
-                )  # fmt: skip
-                sums = total[o - first]
-                for k in range(n_pre):
-                    early = (a0 * f0[k] + a1 * f1[k]) + (a2 * f2[k] + a3 * f3[k])
-                    sums[k] += early + ((a4 * f4[k] + a5 * f5[k]) + (a6 * f6[k] + a7 * f7[k]))
+        for eighth in range((end + 7) // 8):
+            own = history[s, eighth, :n_pre]
+            for block in range(total.shape[0]):
+                low = block * LANES
+                width = min(LANES, n - low)
+                for half in range(2):
+                    for b in range(4):
+                        t = 8 * eighth + 4 * half + b + lag  # steps without a later one count nothing
+                        for o in range(LANES):
+                            four[b, o] = a[s, t, first + low + o] if t < n_steps and o < width else zero
+                    sums_of_four(four, sums[16 * half : 16 * half + 16])
+                add_two_rows(sums, own, total[block])
     if n_busy > 0:
         for j in range(n_pre):
             for o in range(n):
-                d_weight[j, o] += total[o, j]
+                d_weight[j, o] += total[o // LANES, j, o % LANES]

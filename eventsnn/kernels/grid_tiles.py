@@ -20,140 +20,24 @@ import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from eventsnn.kernels.grid_step import EARLY, LATE, NONE, SUBTRACT, SUBTRACT_LATER, ZERO
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.surrogates import PREPARED, fill_row
+from eventsnn.kernels.vector_writer import VECTOR, VectorWriter, tile
 
 __all__ = ["HAS_TILES", "tiles_backward", "tiles_forward"]
 
-#: bytes of a vector, and vectors that are taken together, so that one need not wait for its own last step
-_VECTOR, _TOGETHER = 64, 4
-_CONTRACT = ("contract",)
+#: vectors that are taken together, so that one need not wait for its own last step; of four, registers run out
+_TOGETHER = 2
 HAS_TILES = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 
 
-class _Writer:
-    """Writes instructions for `n_vectors` vectors of neurons from `first` on; the last may be masked to `n_left`."""
-
-    def __init__(self, builder: Any, context: Any, item: Any, n_vectors: int, first: Any, n_left: Any | None) -> None:
-        self.builder, self.context, self.n_vectors, self.first = builder, context, n_vectors, first
-        self.item, self.size = item, 8 if isinstance(item, ir.DoubleType) else 4
-        lanes = _VECTOR // self.size
-        self.vector, self.word, self.short = ir.VectorType(item, lanes), ir.IntType(64), ir.IntType(32)
-        self.mask: Any = None
-        if n_left is not None:
-            places = ir.VectorType(self.word, lanes)
-            numbers = ir.Constant(places, list(range(lanes)))
-            self.mask = builder.icmp_signed("<", numbers, self.splat(n_left, places))
-
-    def splat(self, value: Any, kind: Any = None) -> Any:
-        """A vector of the value."""
-        kind = self.vector if kind is None else kind
-        nothing = ir.Constant(kind, ir.Undefined)
-        single = self.builder.insert_element(nothing, value, ir.Constant(self.short, 0))
-        lanes = ir.Constant(ir.VectorType(self.short, kind.count), [0] * kind.count)
-        return self.builder.shuffle_vector(single, nothing, lanes)
-
-    def constant(self, value: float) -> Any:
-        """A vector of a number."""
-        return ir.Constant(self.vector, [value] * self.vector.count)
-
-    def array(self, kind: Any, value: Any) -> Any:
-        """The array behind an argument."""
-        return self.context.make_array(kind)(self.context, self.builder, value)
-
-    def pointer(self, array: Any, *places: Any) -> Any:
-        """To the element of a C-contiguous array at these places, the last of which is `first` and left out."""
-        builder, offset = self.builder, self.first
-        for axis, place in enumerate(places):
-            step = builder.sdiv(builder.extract_value(array.strides, axis), ir.Constant(self.word, self.size))
-            offset = builder.add(offset, builder.mul(place, step))
-        return builder.gep(array.data, [offset])
-
-    def load(self, pointer: Any) -> list[Any]:
-        """The vectors from there on; what is masked is 0."""
-        return [self._load(self._place(pointer, k)) for k in range(self.n_vectors)]
-
-    def store(self, values: list[Any], pointer: Any) -> None:
-        """The vectors to there."""
-        for k, value in enumerate(values):
-            place = self._place(pointer, k)
-            if self.mask is None:
-                self.builder.store(value, place).align = self.size
-            else:
-                kinds = [value.type, place.type, self.short, self.mask.type]
-                store = self._function("store", ir.VoidType(), kinds, place)
-                self.builder.call(store, [value, place, ir.Constant(self.short, self.size), self.mask])
-
-    def add_to(self, pointer: Any, values: list[Any]) -> None:
-        """Add the vectors to what lies there."""
-        self.store([self.add(a, b) for a, b in zip(self.load(pointer), values, strict=True)], pointer)
-
-    def kept(self, values: list[Any]) -> list[Any]:
-        """Variables for the vectors, which LLVM keeps in registers."""
-        found = [cgutils.alloca_once(self.builder, self.vector) for _ in values]
-        for variable, value in zip(found, values, strict=True):
-            self.builder.store(value, variable)
-        return found
-
-    def now(self, variables: list[Any]) -> list[Any]:
-        """Their present values."""
-        return [self.builder.load(variable) for variable in variables]
-
-    def put(self, values: list[Any], variables: list[Any]) -> None:
-        """Give the variables values."""
-        for variable, value in zip(variables, values, strict=True):
-            self.builder.store(value, variable)
-
-    def add(self, left: Any, right: Any) -> Any:
-        """left + right."""
-        return self.builder.fadd(left, right, flags=_CONTRACT)
-
-    def multiply(self, left: Any, right: Any) -> Any:
-        """left right."""
-        return self.builder.fmul(left, right, flags=_CONTRACT)
-
-    def linear(self, factor: list[Any], value: list[Any], term: list[Any]) -> list[Any]:
-        """factor value + term."""
-        return [self.add(self.multiply(a, b), c) for a, b, c in zip(factor, value, term, strict=True)]
-
-    def times(self, left: list[Any], right: list[Any]) -> list[Any]:
-        """left right."""
-        return [self.multiply(a, b) for a, b in zip(left, right, strict=True)]
-
-    def exceeds(self, left: list[Any], right: list[Any]) -> list[Any]:
-        """left > right."""
-        return [self.builder.fcmp_ordered(">", a, b) for a, b in zip(left, right, strict=True)]
-
-    def choose(self, conditions: list[Any], then: list[Any], otherwise: list[Any]) -> list[Any]:
-        """`then` where the condition holds."""
-        return [self.builder.select(*three) for three in zip(conditions, then, otherwise, strict=True)]
-
-    def _place(self, pointer: Any, k: int) -> Any:
-        place = self.builder.gep(pointer, [ir.Constant(self.word, k * self.vector.count)])
-        return self.builder.bitcast(place, self.vector.as_pointer())
-
-    def _load(self, place: Any) -> Any:
-        if self.mask is None:
-            value = self.builder.load(place)
-            value.align = self.size
-            return value
-        load = self._function("load", self.vector, [place.type, self.short, self.mask.type, self.vector], place)
-        zeros = self.constant(0.0)
-        return self.builder.call(load, [place, ir.Constant(self.short, self.size), self.mask, zeros])
-
-    def _function(self, what: str, returns: Any, kinds: list[Any], place: Any) -> Any:
-        name = f"llvm.masked.{what}.v{self.vector.count}f{8 * self.size}.p0"
-        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(returns, kinds), name)
-
-
-def _write_forward(w: _Writer, types: Any, values: Any) -> None:
-    (x, constant, alpha, beta, gain, drive, threshold, after, later, v_start, counts) = (
-        w.array(kind, value) for kind, value in zip(types[:11], values[:11], strict=True)
+def _write_forward(w: VectorWriter, types: Any, values: Any) -> None:
+    (x, constant, alpha, beta, gain, drive, threshold, after, later, v_start, counts, bits, history) = (
+        w.array(kind, value) for kind, value in zip(types[:13], values[:13], strict=True)
     )
-    kept_part, is_constant, is_early, is_late, s = values[11:16]
+    kept_part, is_constant, is_early, is_late, s = values[13:18]
     builder, zeros = w.builder, [w.constant(0.0)] * w.n_vectors
     parameters = (alpha, beta, gain, drive, threshold, after, later)
     alphas, betas, gains, drives, thresholds, afters, laters = (w.load(w.pointer(own)) for own in parameters)
@@ -164,6 +48,7 @@ def _write_forward(w: _Writer, types: Any, values: Any) -> None:
     with builder.if_then(is_constant):
         w.put(w.load(w.pointer(constant, s)), given)
     always, n_steps = w.now(given), builder.extract_value(x.shape, 1)
+    last_steps = w.kept_bytes()
     with cgutils.for_range(builder, n_steps) as loop:
         row = w.pointer(x, s, loop.index)
         w.put(always, given)
@@ -186,10 +71,18 @@ def _write_forward(w: _Writer, types: Any, values: Any) -> None:
         w.put(w.choose(fires, laters, zeros), taken)
         counting = [w.add(a, b) for a, b in zip(w.now(counted), w.choose(fires, ones, zeros), strict=True)]
         w.put(counting, counted)
+        w.store_bits(fires, w.bytes_at(bits, s, loop.index, 8))
+        w.note(fires, last_steps)
+        eighth = builder.and_(loop.index, ir.Constant(w.word, 7))
+        is_full = builder.icmp_unsigned("==", eighth, ir.Constant(w.word, 7))
+        is_last = builder.icmp_signed("==", builder.add(loop.index, ir.Constant(w.word, 1)), n_steps)
+        with builder.if_then(builder.or_(is_full, is_last)):
+            block = builder.lshr(loop.index, ir.Constant(w.word, 3))
+            w.store_history(last_steps, eighth, w.bytes_at(history, s, block, 1))
     w.store(w.now(counted), w.pointer(counts, s))
 
 
-def _write_backward(w: _Writer, types: Any, values: Any) -> None:
+def _write_backward(w: VectorWriter, types: Any, values: Any) -> None:
     (u, e, slope, d_counts, down, down_transposed, d_u, alpha, beta, gain, threshold, back, level, h_out, d_drive,
      d_sum, h_record) = (
         w.array(kind, value) for kind, value in zip(types[:17], values[:17], strict=True)
@@ -212,7 +105,7 @@ def _write_backward(w: _Writer, types: Any, values: Any) -> None:
         with builder.if_else(has_down) as (then, otherwise):
             with then:
                 w.put(bases, error)
-                first = _Writer(builder, w.context, w.item, 1, down_first, None).pointer(down, s, t)
+                first = VectorWriter(builder, w.context, w.item, 1, down_first, None).pointer(down, s, t)
                 with cgutils.for_range(builder, n_down) as targets:
                     factor = w.splat(builder.load(builder.gep(first, [targets.index])))
                     weights = w.load(w.pointer(down_transposed, targets.index))
@@ -249,42 +142,23 @@ def _write_backward(w: _Writer, types: Any, values: Any) -> None:
         w.add_to(w.pointer(d_sum, s), w.now(sums))
 
 
-def _tile(write: Any, n_vectors: int, *, is_masked: bool) -> Any:
-    """Function of the arguments of `write`, the first neuron, and how many neurons there are from it on."""
-
-    @intrinsic
-    def run(context, arguments, first, n_left):
-        def generate(target, builder, signature, given):
-            kinds = signature.args[0].types
-            unpacked = cgutils.unpack_tuple(builder, given[0])
-            writer = _Writer(
-                builder, target, target.get_data_type(kinds[0].dtype), n_vectors, given[1],
-                given[2] if is_masked else None,
-            )  # fmt: skip
-            write(writer, kinds, unpacked)
-            return target.get_dummy_value()
-
-        return numba.types.none(arguments, numba.types.int64, numba.types.int64), generate
-
-    return run
-
-
 _forward_many, _forward_one, _forward_rest = (
-    _tile(_write_forward, n, is_masked=masked) for n, masked in ((_TOGETHER, False), (1, False), (1, True))
+    tile(_write_forward, n, is_masked=masked) for n, masked in ((_TOGETHER, False), (1, False), (1, True))
 )
 _backward_many, _backward_one, _backward_rest = (
-    _tile(_write_backward, n, is_masked=masked) for n, masked in ((_TOGETHER, False), (1, False), (1, True))
+    tile(_write_backward, n, is_masked=masked) for n, masked in ((_TOGETHER, False), (1, False), (1, True))
 )
 
 
 @kernel
 def tiles_forward(
     x, constant, alpha, beta, gain, drive, threshold, height, v_reset, v_start, reset, current, after, later, counts,
-    n_spikes,
+    n_spikes, bits, history,
 ):  # fmt: skip
     """All steps of all samples, as `step_forward` of a population without connections to itself; spikes are counted.
 
     counts : (n_samples, n), in the type of x, and n_spikes : (n_samples,), overwritten; after, later : (n,) work
+    bits, history : see `grid_events.pack_spikes`, overwritten as far as there are neurons; the rest of bits must be 0
     """
     # a neuron that fires goes on from kept u + after, and loses `later` in the next step; 0 u keeps what is not finite
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)
@@ -292,9 +166,9 @@ def tiles_forward(
     for k in range(x.shape[2]):
         after[k] = v_reset[k] if reset == ZERO else (-height[k] if reset == SUBTRACT else zero)
         later[k] = height[k] if reset == SUBTRACT_LATER else zero
-    n, lanes = x.shape[2], _VECTOR // x.itemsize
+    n, lanes = x.shape[2], VECTOR // x.itemsize
     for s in range(x.shape[0]):
-        given = (x, constant, alpha, beta, gain, drive, threshold, after, later, v_start, counts, kept,
+        given = (x, constant, alpha, beta, gain, drive, threshold, after, later, v_start, counts, bits, history, kept,
                  constant.shape[0] > 0, current == EARLY, current == LATE, s)  # fmt: skip
         k = 0
         while k + _TOGETHER * lanes <= n:
@@ -329,7 +203,7 @@ def tiles_backward(
     for k in range(u.shape[2]):
         back[k] = zero if reset == NONE else (one if reset == SUBTRACT_LATER else beta[k])
         level[k] = through_reset * (v_reset[k] if reset == ZERO else -height[k])
-    n, lanes = u.shape[2], _VECTOR // u.itemsize
+    n, lanes = u.shape[2], VECTOR // u.itemsize
     for s in range(u.shape[0]):
         if formula == PREPARED:
             own = prepared[s]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eventsnn.errors import SimulationError, ValidationError
-from eventsnn.kernels.bits import flag_words
-from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes
-from eventsnn.kernels.grid_narrow import STEPS_BACKWARD, WIDEST, most_listed, scatter_narrow
+from eventsnn.kernels.bits import FLAGS_AT_ONCE, flag_words
+from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes, pack_spikes
+from eventsnn.kernels.grid_narrow import LANES, WIDEST, most_listed, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
 from eventsnn.kernels.grid_tiles import HAS_TILES, tiles_forward
@@ -48,7 +48,10 @@ class PartBuffers:
         self.neurons = np.empty(n_samples * most + 1 if part.can_spike else 1, np.int64)
         self.counts, self.n_spikes = np.zeros((n_samples, part.n), dtype), np.zeros(n_samples, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
-        self.flags, self.words = flag_words(part.n)
+        n_words = -(-part.n // FLAGS_AT_ONCE)
+        self.bits = np.zeros((n_samples, n_steps, 8 * n_words), np.uint8)
+        self.history = np.zeros((n_samples, -(-n_steps // 8), FLAGS_AT_ONCE * n_words), np.uint8)
+        _, self.words = flag_words(part.n)
         self.fired = self.words.view(np.uint8)
         self.nothing = np.empty((0, part.n), dtype)
 
@@ -59,7 +62,10 @@ class Narrow:
     def __init__(self, source: int, projection: GridProjection, dtype: np.dtype[Any]) -> None:
         n_pre, n = projection.weight.shape
         self.source = source
-        self.flags, self.total = np.empty((STEPS_BACKWARD, n_pre), dtype), np.empty((n, n_pre), dtype)
+        n_blocks, n_bytes = -(-n // LANES), 8 * -(-n_pre // FLAGS_AT_ONCE)
+        self.table, self.rows = np.empty((n_blocks, 32 * n_bytes, LANES), dtype), np.empty(2 * n_bytes, np.int64)
+        self.four, self.sums = np.empty((4, LANES), dtype), np.empty((32, LANES), dtype)
+        self.row, self.total = np.empty(LANES, dtype), np.empty((n_blocks, n_pre, LANES), dtype)
 
 
 class GridRunner:
@@ -159,33 +165,30 @@ class GridRunner:
                     narrow = self.narrow[projection.name]
                     source = self.buffers[narrow.source]
                     scatter_narrow(
-                        events.starts, events.neurons, source.n_spikes, source.u,
-                        self.grid.parts[narrow.source].rule.threshold, projection.weight, projection.transposed,
-                        projection.lag, projection.first, narrow.flags, u,
+                        events.starts, events.neurons, source.n_spikes, source.bits, projection.weight, projection.lag,
+                        projection.first, narrow.table, narrow.four, narrow.rows, narrow.row, u,
                     )  # fmt: skip
                 elif not events.is_constant:
                     scatter(events, projection, u, self.windows)
-            self._step(part, buffers, u, buffers.nothing if constant is None else constant)
+            self._step(k, u, buffers.nothing if constant is None else constant)
             self._require_finite(part, u, first_sample)
             for name, first, n in part.populations:
                 self._found[name] = self._events_of(buffers, first, n, part, n_samples)
 
-    def _step(
-        self, part: GridPart, buffers: PartBuffers, u: NDArray[np.floating], constant: NDArray[np.floating]
-    ) -> None:
+    def _step(self, number: int, u: NDArray[np.floating], constant: NDArray[np.floating]) -> None:
+        part, buffers = self.grid.parts[number], self.buffers[number]
         rule, loop = part.rule, part.loop
         starts, counts = buffers.starts[: u.shape[0] * self.n_steps + 1], buffers.counts[: u.shape[0]]
         if runs_in_tiles(part):
             tiles_forward(
                 u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
                 rule.v_start, rule.reset, rule.current, buffers.v, buffers.taken, counts, buffers.n_spikes,
+                buffers.bits, buffers.history,
             )  # fmt: skip
             if buffers.margin.shape[0] > 0:
                 np.subtract(u, rule.threshold, out=buffers.margin[: u.shape[0]])
-            list_spikes(
-                u, rule.threshold, buffers.n_spikes, buffers.most, buffers.flags, buffers.words, starts,
-                buffers.neurons,
-            )  # fmt: skip
+            words = buffers.bits.view(np.uint64)[: u.shape[0]]
+            list_spikes(words, buffers.n_spikes, buffers.most, starts, buffers.neurons)
             return
         step_forward(
             u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
@@ -196,6 +199,8 @@ class GridRunner:
         counts[:] = 0
         count_grid_spikes(starts, buffers.neurons, self.n_steps, counts)
         buffers.n_spikes[: u.shape[0]] = np.diff(starts[:: self.n_steps])
+        if any(narrow.source == number for narrow in self.narrow.values()):
+            pack_spikes(u, rule.threshold, buffers.bits, buffers.history)
 
     def _events_of(self, buffers: PartBuffers, first: int, n: int, part: GridPart, n_samples: int) -> GridEvents:
         """Spikes of one population of a part."""

@@ -16,6 +16,8 @@ from eventsnn.kernels.grid_events import (
     events_of_rows,
     first_steps,
     inspect_binning,
+    list_spikes,
+    pack_spikes,
     spike_events,
 )
 from eventsnn.kernels.grid_projection import transpose_entries
@@ -111,6 +113,29 @@ def test_spikes_by_step_are_counted_and_timed():
     spike_events(starts, n_steps, 0.5, offsets, times)
     np.testing.assert_array_equal(offsets, spikes.offsets)
     np.testing.assert_array_equal(times, np.rint(spikes.times / 0.5) * 0.5)
+
+
+@pytest.mark.parametrize("n", [3, 64, 70])
+def test_spikes_are_packed_and_listed(n):
+    rng = np.random.default_rng(n)
+    u, threshold = rng.standard_normal((4, 11, n)), rng.standard_normal(n)
+    u[1] = threshold  # at the threshold is not above it
+    u[2] = threshold + 1
+    fired = u > threshold
+    n_words = -(-n // 64)
+    bits, history = np.full((5, 11, 8 * n_words), 255, np.uint8), np.full((5, 2, 64 * n_words), 255, np.uint8)
+    pack_spikes(u, threshold, bits, history)
+    np.testing.assert_array_equal(np.unpackbits(bits[:4], axis=2, count=n, bitorder="little"), fired)
+    assert not np.unpackbits(bits[:4], axis=2, bitorder="little")[:, :, n:].any()
+    np.testing.assert_array_equal(np.unpackbits(history[:4], axis=1, count=11, bitorder="little")[:, :, :n], fired)
+    assert (bits[4] == 255).all()
+    assert (history[4] == 255).all()
+    n_spikes = fired.sum(axis=(1, 2))
+    starts, neurons = np.full(4 * 11 + 1, -1), np.full(fired.sum() + 1, -1)
+    list_spikes(bits[:4].view(np.uint64), n_spikes, 11 * n - 1, starts, neurons)  # all but sample 2
+    fired[2] = False
+    np.testing.assert_array_equal(starts, np.concatenate(([0], np.cumsum(fired.sum(axis=2)))))
+    np.testing.assert_array_equal(neurons[: starts[-1]], np.nonzero(fired)[2])
 
 
 def test_transpose_entries_sorts_by_column():

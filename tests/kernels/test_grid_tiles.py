@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eventsnn.kernels.bits import flag_words
-from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes
+from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes, pack_spikes
 from eventsnn.kernels.grid_step import (
     EARLY,
     LATE,
@@ -42,7 +42,7 @@ class Case:
         self.gain, self.drive, self.v_start, self.v_reset = (self.drawn(n) / 3 for _ in range(4))
         self.drive = abs(self.drive)
         self.threshold, self.height = self.rng.uniform(-0.2, 0.5, (2, n)).astype(dtype)
-        self.flags, self.words = flag_words(n)
+        self.words = flag_words(n)[1]
         self.nothing, self.no_weights, self.no_places = self.empty(n), np.empty((0, 0), dtype), np.empty(0, np.int64)
 
     def drawn(self, *shape):
@@ -53,6 +53,13 @@ class Case:
 
     def work(self, *shape):
         return np.full(shape, np.nan, self.dtype)
+
+    def flags_room(self):
+        """Arrays for the spikes of a step and for those of a neuron, eight in a byte."""
+        n = 64 * -(-self.n // 64)
+        bits = np.zeros((S, T, n // 8), np.uint8)
+        bits[:, :, : -(-self.n // 8)] = 255
+        return bits, np.full((S, -(-T // 8), n), 255, np.uint8)
 
     @property
     def neuron(self):
@@ -83,13 +90,18 @@ def test_forward_equals_step_forward(dtype, n, reset, current, constant):
     room = np.full(S * T * n + 64, 7.0, dtype)  # what lies behind the last neuron is left alone
     u, found, n_spikes = room[: S * T * n].reshape(S, T, n), case.work(S, n), np.full(S, -1)
     u[:] = case.x
-    tiles_forward(u, case.constant, *case.neuron, case.work(n), case.work(n), found, n_spikes)
+    bits, history = case.flags_room()
+    tiles_forward(u, case.constant, *case.neuron, case.work(n), case.work(n), found, n_spikes, bits, history)
     np.testing.assert_allclose(u, expected, rtol=0, atol=TOLERANCE[dtype])
     np.testing.assert_array_equal(found, counts)
     np.testing.assert_array_equal(n_spikes, counts.sum(axis=1))
     assert (room[S * T * n :] == 7.0).all()
+    packed = case.flags_room()
+    pack_spikes(u, case.threshold, *packed)
+    np.testing.assert_array_equal(bits, packed[0])
+    np.testing.assert_array_equal(history[:, :, :n], packed[1][:, :, :n])
     again, listed = np.zeros_like(starts), np.empty(neurons.size + 1, np.int64)
-    list_spikes(u, case.threshold, n_spikes, T * n, case.flags, case.words, again, listed)
+    list_spikes(bits.view(np.uint64), n_spikes, T * n, again, listed)
     np.testing.assert_array_equal(again, starts)
     np.testing.assert_array_equal(listed[: starts[-1]], neurons)
 
@@ -98,7 +110,8 @@ def test_what_is_not_finite_stays_so():
     case = Case(np.float64, 20, ZERO, EARLY)
     case.x[1, 2, 3] = np.inf
     u, n_spikes = case.x.copy(), np.zeros(S, np.int64)
-    tiles_forward(u, case.constant, *case.neuron, case.work(20), case.work(20), case.work(S, 20), n_spikes)
+    tiles_forward(u, case.constant, *case.neuron, case.work(20), case.work(20), case.work(S, 20), n_spikes,
+                  *case.flags_room())  # fmt: skip
     assert np.isfinite(u[0]).all()
     assert not np.isfinite(u[1, 2:, 3]).any()
     assert np.isfinite(np.delete(u[1], 3, axis=1)).all()
