@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,13 @@ class ClockedGradient:
         self._hidden = [
             name for name, population in grid.graph.populations.items() if population.can_spike and name != output
         ]
-        shape = (size, clock.n_steps)
         self._wants = [self._wanted_of(part) for part in grid.parts]
-        self._adjoints = [Adjoint(grid, k, shape, "factors" in wants) for k, wants in enumerate(self._wants)]
+
+    @cached_property
+    def _adjoints(self) -> list[Adjoint]:
+        """Made for the first way back: evaluation has none."""
+        shape = (self.runner.n_samples, self.clock.n_steps)
+        return [Adjoint(self.grid, k, shape, "factors" in wants) for k, wants in enumerate(self._wants)]
 
     def _wanted_of(self, part: GridPart) -> set[str]:
         wanted = set()
@@ -188,7 +193,7 @@ class ClockedGradient:
                     source = self.runner.buffers[narrow.source]
                     weight_gradient_narrow(
                         events.starts, events.neurons, source.n_spikes, source.history, e, projection.lag,
-                        projection.first, narrow.sums, narrow.four, narrow.total, weight,
+                        projection.first, narrow.sums, narrow.total, weight,
                     )  # fmt: skip
                 elif weight is not None and not events.is_constant:
                     self._add_weight_gradient(projection, events, e, weight)

@@ -10,12 +10,12 @@ depends on its own spikes alone. Twins of `scatter_dense` and `weight_gradient_d
 from __future__ import annotations
 
 from eventsnn.kernels.jit import kernel
-from eventsnn.kernels.weight_rows import add_rows, add_two_rows
+from eventsnn.kernels.pattern_rows import LANES, add_patterns, add_rows_of_patterns, sums_of_four
 
 #: the most targets for which it pays, and the share of neurons and steps with a spike, as 1 in so many
 WIDEST, ONE_IN = 32, 12
-#: columns of a table
-LANES = 16
+#: bytes of neurons whose tables are used together: they and the sums stay in the first-level cache
+BYTES = 8
 
 
 @kernel(inline=True)
@@ -25,27 +25,13 @@ def most_listed(n_steps, n_pre):
 
 
 @kernel(fastmath={"contract"})
-def sums_of_four(rows, sums):
-    """sums[i] = sum of rows[b] over the bits b of i; rows : (4, LANES), sums : (16, LANES)."""
-    sums[0] = 0
-    for b in range(4):
-        own = rows[b]
-        for i in range(1 << b):
-            old, new = sums[i], sums[i + (1 << b)]
-            for o in range(own.size):
-                new[o] = old[o] + own[o]
-
-
-@kernel(fastmath={"contract"})
-def scatter_narrow(starts, neurons, n_spikes, bits, weight, lag, first, table, four, rows, total, x):
+def scatter_narrow(starts, neurons, n_spikes, bits, weight, lag, first, table, x):
     """Add what the spikes send to x (n_samples, n_steps, n), columns from `first` on.
 
     n_spikes : (n_samples,); those of samples that have more than `most_listed` need not be listed
     bits : see `grid_events.pack_spikes`
-    table : (blocks of LANES columns, 32 bytes of a step, LANES), four : (4, LANES), rows : int64, (2 bytes of a step,),
-        total : (LANES,), work
+    table : (blocks of LANES columns, 32 bytes of a step, LANES), work
     """
-    zero = x.dtype.type(0.0)
     n_steps, n_pre, n, n_bytes = x.shape[1], weight.shape[0], weight.shape[1], bits.shape[2]
     end, most, is_filled = n_steps - lag, most_listed(n_steps, n_pre), False
     for s in range(x.shape[0]):
@@ -57,46 +43,35 @@ def scatter_narrow(starts, neurons, n_spikes, bits, weight, lag, first, table, f
                         x[s, t + lag, first + o] += w[o]
             continue
         if not is_filled:
-            _fill_table(weight, four, table)
+            _fill_table(weight, table)
             is_filled = True
-        for t in range(end):
-            now = bits[s, t]
-            for j in range(n_bytes):
-                rows[2 * j] = 32 * j + (now[j] & 15)
-            for j in range(n_bytes):
-                rows[2 * j + 1] = 32 * j + 16 + (now[j] >> 4)
-            for block in range(table.shape[0]):
-                for o in range(LANES):
-                    total[o] = zero
-                add_rows(table[block], rows, 0, 2 * n_bytes, 0, 0, total)
-                low = block * LANES
-                out = x[s, t + lag, first + low : first + min(low + LANES, n)]
-                for o in range(out.size):
-                    out[o] += total[o]
+        for block in range(table.shape[0]):
+            low = block * LANES
+            high = min(low + LANES, n)
+            for j in range(0, n_bytes, BYTES):
+                rows = table[block, 32 * j : 32 * (j + BYTES)]
+                for t in range(end):
+                    add_patterns(rows, bits[s, t, j : j + BYTES], x[s, t + lag, first + low : first + high])
 
 
 @kernel
-def _fill_table(weight, four, table):
-    """Sums of every four rows of weights, sixteen of them in a row of blocks."""
-    zero = weight.dtype.type(0.0)
-    n_pre, n = weight.shape
+def _fill_table(weight, table):
+    """Sums of every four rows of weights, LANES columns of them in a block."""
     for block in range(table.shape[0]):
+        low = block * LANES
+        high = min(low + LANES, weight.shape[1])
         for group in range(table.shape[1] // 16):
-            for b in range(4):
-                for o in range(LANES):
-                    j, column = 4 * group + b, block * LANES + o
-                    four[b, o] = weight[j, column] if j < n_pre and column < n else zero
-            sums_of_four(four, table[block, 16 * group : 16 * group + 16])
+            sums_of_four(table[block, 16 * group : 16 * group + 16], weight, 4 * group, low, high)
 
 
 @kernel(fastmath={"contract"})
 def weight_gradient_narrow(
-    starts, neurons, n_spikes, history, a, lag, first, sums, four, total, d_weight
+    starts, neurons, n_spikes, history, a, lag, first, sums, total, d_weight
 ):  # fmt: skip
     """Add a[s, t + lag, first : first + n] to the row of every spike's neuron.
 
     starts, neurons, n_spikes : as in `scatter_narrow`; history : see `grid_events.pack_spikes`
-    sums : (32, LANES), four : (4, LANES), total : (blocks of LANES columns, n_pre, LANES), work
+    sums : (32, LANES), total : (blocks of LANES columns, n_pre, LANES), work
     """
     zero = a.dtype.type(0.0)
     n_steps, n_pre, n = a.shape[1], d_weight.shape[0], d_weight.shape[1]
@@ -115,15 +90,12 @@ def weight_gradient_narrow(
         for eighth in range((end + 7) // 8):
             own = history[s, eighth, :n_pre]
             for block in range(total.shape[0]):
-                low = block * LANES
-                width = min(LANES, n - low)
-                for half in range(2):
-                    for b in range(4):
-                        t = 8 * eighth + 4 * half + b + lag  # steps without a later one count nothing
-                        for o in range(LANES):
-                            four[b, o] = a[s, t, first + low + o] if t < n_steps and o < width else zero
-                    sums_of_four(four, sums[16 * half : 16 * half + 16])
-                add_two_rows(sums, own, total[block])
+                low = first + block * LANES
+                high = min(low + LANES, first + n)
+                t = 8 * eighth + lag  # steps without a later one count nothing
+                sums_of_four(sums[:16], a[s], t, low, high)
+                sums_of_four(sums[16:], a[s], t + 4, low, high)
+                add_rows_of_patterns(sums, own, total[block])
     if n_busy > 0:
         for j in range(n_pre):
             for o in range(n):

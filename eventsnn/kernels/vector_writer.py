@@ -1,4 +1,4 @@
-"""Writes instructions of LLVM for some vectors of neurons at once: what the bodies of `grid_tiles` are made of."""
+"""Instructions of LLVM for vectors: what the bodies of `grid_tiles` and `pattern_rows` are made of."""
 
 from __future__ import annotations
 
@@ -9,11 +9,44 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR", "VectorWriter", "tile"]
+__all__ = ["VECTOR", "VectorWriter", "lanes_below", "masked_load", "masked_store", "splat", "tile"]
 
 #: bytes of a vector
 VECTOR = 64
 _CONTRACT = ("contract",)
+
+
+def splat(builder: Any, value: Any, kind: Any) -> Any:
+    """A vector of the value."""
+    nothing, short = ir.Constant(kind, ir.Undefined), ir.IntType(32)
+    single = builder.insert_element(nothing, value, ir.Constant(short, 0))
+    return builder.shuffle_vector(single, nothing, ir.Constant(ir.VectorType(short, kind.count), [0] * kind.count))
+
+
+def lanes_below(builder: Any, n_left: Any, n_lanes: int) -> Any:
+    """The mask of the first n_left lanes."""
+    places = ir.VectorType(ir.IntType(64), n_lanes)
+    return builder.icmp_signed("<", ir.Constant(places, list(range(n_lanes))), splat(builder, n_left, places))
+
+
+def masked_load(builder: Any, vector: Any, place: Any, mask: Any, aligned: int) -> Any:
+    """What lies there; what is masked is 0, and is not looked at."""
+    kinds = [place.type, ir.IntType(32), mask.type, vector]
+    load = _masked(builder, "load", vector, vector, kinds, aligned)
+    zeros = ir.Constant(vector, [0.0] * vector.count)
+    return builder.call(load, [place, ir.Constant(ir.IntType(32), aligned), mask, zeros])
+
+
+def masked_store(builder: Any, value: Any, place: Any, mask: Any, aligned: int) -> None:
+    """The lanes that are not masked to there."""
+    kinds = [value.type, place.type, ir.IntType(32), mask.type]
+    store = _masked(builder, "store", ir.VoidType(), value.type, kinds, aligned)
+    builder.call(store, [value, place, ir.Constant(ir.IntType(32), aligned), mask])
+
+
+def _masked(builder: Any, what: str, returns: Any, vector: Any, kinds: list[Any], aligned: int) -> Any:
+    name = f"llvm.masked.{what}.v{vector.count}f{8 * aligned}.p0"
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(returns, kinds), name)
 
 
 class VectorWriter:
@@ -26,17 +59,11 @@ class VectorWriter:
         self.vector, self.word, self.short = ir.VectorType(item, lanes), ir.IntType(64), ir.IntType(32)
         self.mask: Any = None
         if n_left is not None:
-            places = ir.VectorType(self.word, lanes)
-            numbers = ir.Constant(places, list(range(lanes)))
-            self.mask = builder.icmp_signed("<", numbers, self.splat(n_left, places))
+            self.mask = lanes_below(builder, n_left, lanes)
 
     def splat(self, value: Any, kind: Any = None) -> Any:
         """A vector of the value."""
-        kind = self.vector if kind is None else kind
-        nothing = ir.Constant(kind, ir.Undefined)
-        single = self.builder.insert_element(nothing, value, ir.Constant(self.short, 0))
-        lanes = ir.Constant(ir.VectorType(self.short, kind.count), [0] * kind.count)
-        return self.builder.shuffle_vector(single, nothing, lanes)
+        return splat(self.builder, value, self.vector if kind is None else kind)
 
     def constant(self, value: float) -> Any:
         """A vector of a number."""
@@ -65,9 +92,7 @@ class VectorWriter:
             if self.mask is None:
                 self.builder.store(value, place).align = self.size
             else:
-                kinds = [value.type, place.type, self.short, self.mask.type]
-                store = self._function("store", ir.VoidType(), kinds, place)
-                self.builder.call(store, [value, place, ir.Constant(self.short, self.size), self.mask])
+                masked_store(self.builder, value, place, self.mask, self.size)
 
     def add_to(self, pointer: Any, values: list[Any]) -> None:
         """Add the vectors to what lies there."""
@@ -174,13 +199,7 @@ class VectorWriter:
             value = self.builder.load(place)
             value.align = self.size
             return value
-        load = self._function("load", self.vector, [place.type, self.short, self.mask.type, self.vector], place)
-        zeros = self.constant(0.0)
-        return self.builder.call(load, [place, ir.Constant(self.short, self.size), self.mask, zeros])
-
-    def _function(self, what: str, returns: Any, kinds: list[Any], place: Any) -> Any:
-        name = f"llvm.masked.{what}.v{self.vector.count}f{8 * self.size}.p0"
-        return cgutils.get_or_insert_function(self.builder.module, ir.FunctionType(returns, kinds), name)
+        return masked_load(self.builder, self.vector, place, self.mask, self.size)
 
 
 def tile(write: Any, n_vectors: int, *, is_masked: bool) -> Any:

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from eventsnn.kernels.jit import kernel
 
-__all__ = ["add_rows", "add_scaled_rows", "add_two_rows"]
+__all__ = ["add_rows", "add_scaled_rows"]
 
 #: bytes of a vector
 _VECTOR = 64
@@ -119,33 +119,7 @@ def _adder(n_vectors: int, vector_bytes: int = _VECTOR, *, scaled: bool = False)
     return add
 
 
-def _write_two_rows(builder: Any, context: Any, types: Any, values: Any) -> None:
-    """total[j] += sums[patterns[j] & 15] + sums[16 + (patterns[j] >> 4)] for all j."""
-    sums, patterns, total = (
-        context.make_array(kind)(context, builder, value) for kind, value in zip(types, values, strict=True)
-    )
-    word, item, aligned = ir.IntType(64), context.get_data_type(types[0].dtype), types[0].dtype.bitwidth // 8
-    vector = ir.VectorType(item, 16).as_pointer()
-    rows, targets = (builder.bitcast(array.data, vector) for array in (sums, total))
-    with cgutils.for_range(builder, builder.extract_value(patterns.shape, 0)) as loop:
-        pattern = builder.zext(builder.load(builder.gep(patterns.data, [loop.index])), word)
-        low = builder.and_(pattern, ir.Constant(word, 15))
-        high = builder.add(builder.lshr(pattern, ir.Constant(word, 4)), ir.Constant(word, 16))
-        target = builder.gep(targets, [loop.index])
-        found = []
-        for place in (builder.gep(rows, [low]), builder.gep(rows, [high]), target):
-            value = builder.load(place)
-            value.align = aligned
-            found.append(value)
-        first, second, before = found
-        builder.store(builder.fadd(before, builder.fadd(first, second)), target).align = aligned
-
-
 if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
-
-    def add_two_rows(sums: Any, patterns: Any, total: Any) -> None:
-        """total[j] += sums[patterns[j] & 15] + sums[16 + (patterns[j] >> 4)], rows of 16."""
-        total += sums[patterns & 15] + sums[16 + (patterns >> 4)]
 
     def add_rows(weight: Any, rows: Any, first: int, last: int, offset: int, column: int, out: Any) -> None:
         """out += weight[rows[e] - offset, column : column + out.size], summed over first <= e < last."""
@@ -163,18 +137,6 @@ else:
     _add_half, _add_quarter = _adder(1, _VECTOR // 2), _adder(1, _VECTOR // 4)
     _scaled_1, _scaled_8 = (_adder(n, scaled=True) for n in (1, 8))
     _scaled_half, _scaled_quarter = (_adder(1, _VECTOR // n, scaled=True) for n in (2, 4))
-
-    @intrinsic
-    def add_two_rows(context, sums, patterns, total):
-        """total[j] += sums[patterns[j] & 15] + sums[16 + (patterns[j] >> 4)], rows of 16."""
-        if any(kind.layout != "C" for kind in (sums, patterns, total)):
-            raise numba.errors.TypingError("add_two_rows: arrays must be C-contiguous")
-
-        def generate(target, builder, signature, arguments):
-            _write_two_rows(builder, target, signature.args, arguments)
-            return target.get_dummy_value()
-
-        return numba.types.none(sums, patterns, total), generate
 
     @kernel(inline=True)
     def add_rows(weight, rows, first, last, offset, column, out):

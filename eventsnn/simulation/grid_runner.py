@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from eventsnn.errors import SimulationError, ValidationError
 from eventsnn.kernels.bits import FLAGS_AT_ONCE, flag_words
 from eventsnn.kernels.grid_events import count_grid_spikes, list_spikes, pack_spikes
-from eventsnn.kernels.grid_narrow import LANES, WIDEST, most_listed, scatter_narrow
+from eventsnn.kernels.grid_narrow import WIDEST, most_listed, scatter_narrow
 from eventsnn.kernels.grid_projection import constant_dense, scatter_dense, scatter_sparse
 from eventsnn.kernels.grid_step import step_forward
 from eventsnn.kernels.grid_tiles import HAS_TILES, tiles_forward
+from eventsnn.kernels.pattern_rows import LANES
 from eventsnn.simulation.grid_inputs import GridEvents
 from eventsnn.simulation.grid_network import GridNetwork, GridPart, GridProjection
 from eventsnn.simulation.grid_windows import GridWindows, WindowWork
@@ -63,9 +64,9 @@ class Narrow:
         n_pre, n = projection.weight.shape
         self.source = source
         n_blocks, n_bytes = -(-n // LANES), 8 * -(-n_pre // FLAGS_AT_ONCE)
-        self.table, self.rows = np.empty((n_blocks, 32 * n_bytes, LANES), dtype), np.empty(2 * n_bytes, np.int64)
-        self.four, self.sums = np.empty((4, LANES), dtype), np.empty((32, LANES), dtype)
-        self.row, self.total = np.empty(LANES, dtype), np.empty((n_blocks, n_pre, LANES), dtype)
+        self.table = np.empty((n_blocks, 32 * n_bytes, LANES), dtype)
+        self.sums = np.empty((32, LANES), dtype)
+        self.total = np.empty((n_blocks, n_pre, LANES), dtype)
 
 
 class GridRunner:
@@ -166,7 +167,7 @@ class GridRunner:
                     source = self.buffers[narrow.source]
                     scatter_narrow(
                         events.starts, events.neurons, source.n_spikes, source.bits, projection.weight, projection.lag,
-                        projection.first, narrow.table, narrow.four, narrow.rows, narrow.row, u,
+                        projection.first, narrow.table, u,
                     )  # fmt: skip
                 elif not events.is_constant:
                     scatter(events, projection, u, self.windows)

@@ -228,11 +228,13 @@ class ClockedModel(Model):
 
         def work(block: tuple[int, int]) -> Any:
             start, stop = block
-            gradient = ClockedGradient(self._grid, self.loss, self.clock, self.output, {}, stop - start)
+            gradient = self.borrow({})
             own = spikes[start:stop]
             events = own if isinstance(own, Currents) else input_events(own)
             known = None if labels is None else labels[start:stop]
-            return gradient.evaluate(self.on_grid(events), stop - start, known, start)
+            outcome = gradient.evaluate(self.on_grid(events), stop - start, known, start)
+            self.give_back(gradient)
+            return outcome
 
         found = pool.map(work, sample_blocks(spikes.n_samples))
         if not found:

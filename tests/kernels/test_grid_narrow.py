@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from eventsnn.kernels.grid_events import list_spikes, pack_spikes
-from eventsnn.kernels.grid_narrow import LANES, most_listed, scatter_narrow, weight_gradient_narrow
+from eventsnn.kernels.grid_narrow import most_listed, scatter_narrow, weight_gradient_narrow
 from eventsnn.kernels.grid_projection import scatter_dense, weight_gradient_dense
+from eventsnn.kernels.pattern_rows import LANES
 
 N_STEPS, N_PRE, N_ALL, FIRST = 13, 24, 26, 3
 
@@ -40,8 +41,8 @@ def test_scatter_narrow_equals_scatter_dense(dtype, tolerance, n, share, lag):
     expected = x.copy()
     scatter_dense(*events, np.empty(0, dtype), weight, lag, FIRST, expected)
     n_blocks = -(-n // LANES)
-    work = [np.full(shape, np.nan, dtype) for shape in ((n_blocks, 32 * 8, LANES), (4, LANES), LANES)]
-    scatter_narrow(*listed, bits, weight, lag, FIRST, *work[:2], np.full(16, -1), work[2], x)
+    table = np.full((n_blocks, 32 * 8, LANES), np.nan, dtype)
+    scatter_narrow(*listed, bits, weight, lag, FIRST, table, x)
     # sums of at most 24 numbers of order 1 in another order
     np.testing.assert_allclose(x, expected, rtol=0, atol=tolerance)
     np.testing.assert_array_equal(x[2], expected[2])
@@ -57,7 +58,7 @@ def test_weight_gradient_narrow_equals_weight_gradient_dense(dtype, tolerance, n
     d_weight = rng.standard_normal(weight.shape).astype(dtype)
     expected = d_weight.copy()
     weight_gradient_dense(*events, np.empty(0, dtype), a, lag, FIRST, expected)
-    work = [np.full(shape, np.nan, dtype) for shape in ((32, LANES), (4, LANES), (-(-n // LANES), N_PRE, LANES))]
+    work = [np.full(shape, np.nan, dtype) for shape in ((32, LANES), (-(-n // LANES), N_PRE, LANES))]
     weight_gradient_narrow(*listed, history, a, lag, FIRST, *work, d_weight)
     # sums of at most 26 numbers of order 1 in another order
     np.testing.assert_allclose(d_weight, expected, rtol=0, atol=tolerance)
