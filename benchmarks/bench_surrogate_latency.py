@@ -19,9 +19,9 @@ What was learned
 - The hidden layer fires in 38 % of its steps after one epoch and 77 % after 20: hardly a sparse network, and no list of
   its spikes is worth while. Their sums to ten outputs come from a table by the bits of four neurons at a time
   (`kernels/pattern_rows`); a table must stay in the first-level cache.
-- Loops over a row of neurons spend their time on loading and storing state and parameters, and on beginning anew for the
-  ten outputs. With all steps of two vectors of neurons in registers (`kernels/grid_tiles`) a sample of the hidden layer
-  takes a quarter of the time; of four vectors at once there are too few registers on the way back.
+- Loops over a row of neurons spend their time on loading and storing state and parameters, and on beginning anew for
+  the ten outputs. With all steps of two vectors of neurons in registers (`kernels/grid_tiles`) a sample of the hidden
+  layer takes a quarter of the time; of four vectors at once there are too few registers on the way back.
 - More than a quarter of inference was making buffers for every block of samples; they are kept and lent.
 - A peak of memory is only seen in a process that has not been there before; what a warm-up left in the heap hid more
   than half of ours at first.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eventsnn.kernels.bits import lowest_bit
+from eventsnn.kernels.bits import lowest_bit, mask_of
 from eventsnn.kernels.jit import kernel
 
 
@@ -87,37 +87,39 @@ def spike_events(starts, n_steps, dt, offsets, times):
 
 
 @kernel
-def pack_spikes(u, threshold, bits, history):
-    """Flags of the spikes u > threshold, (n_samples, n_steps, n), eight in a byte.
+def pack_spikes(u, threshold, flags, words, masks, history):
+    """Flags of the spikes u > threshold, (n_samples, n_steps, n), as bits.
 
-    bits : uint8, (n_samples, n_steps, n_bytes), of eight neurons in a step each, in words of 64 neurons; overwritten,
-        and 0 beyond the last neuron
-    history : uint8, (n_samples, n_steps / 8 rounded up, 8 n_bytes), of a neuron in eight steps, overwritten
+    flags, words : see `bits.flag_words`
+    masks : uint64, (n_samples, n_steps, n_words), of 64 neurons in a step each, 0 beyond the last; overwritten
+    history : uint8, (n_samples, n_steps / 8 rounded up, n or more), of a neuron in eight steps, overwritten
     """
-    bits[: u.shape[0]] = 0
-    history[: u.shape[0]] = 0
     for s in range(u.shape[0]):
+        history[s] = 0
         for t in range(u.shape[1]):
-            for k in range(u.shape[2]):
-                fires = np.uint8(u[s, t, k] > threshold[k])
-                bits[s, t, k >> 3] |= fires << (k & 7)
-                history[s, t >> 3, k] |= fires << (t & 7)
+            row, eight, place = u[s, t], history[s, t >> 3], np.uint8(t & 7)
+            for k in range(flags.size):
+                flags[k] = row[k] > threshold[k]
+            for j in range(masks.shape[2]):
+                masks[s, t, j] = mask_of(words, 8 * j)
+            for k in range(flags.size):
+                eight[k] |= flags[k] << place
 
 
 @kernel
-def list_spikes(words, n_spikes, most, starts, neurons):
+def list_spikes(masks, n_spikes, most, starts, neurons):
     """List the spikes of the samples that have at most so many.
 
-    words : `bits` of `pack_spikes` as uint64, (n_samples, n_steps, n_words); n_spikes : (n_samples,)
+    masks : see `pack_spikes`; n_spikes : (n_samples,)
     """
     zero, one = np.uint64(0), np.uint64(1)
     place, n_listed = 0, 0
     starts[0] = 0
-    for s in range(words.shape[0]):
-        for t in range(words.shape[1]):
+    for s in range(masks.shape[0]):
+        for t in range(masks.shape[1]):
             if 0 < n_spikes[s] <= most:
-                for j in range(words.shape[2]):
-                    mask = words[s, t, j]
+                for j in range(masks.shape[2]):
+                    mask = masks[s, t, j]
                     while mask != zero:
                         neurons[n_listed] = 64 * j + lowest_bit(mask)
                         n_listed += 1

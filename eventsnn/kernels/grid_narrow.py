@@ -13,7 +13,7 @@ from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.pattern_rows import LANES, add_patterns, add_rows_of_patterns, sums_of_four
 
 #: the most targets for which it pays, and the share of neurons and steps with a spike, as 1 in so many
-WIDEST, ONE_IN = 32, 12
+WIDEST, ONE_IN = 32, 32
 #: bytes of neurons whose tables are used together: they and the sums stay in the first-level cache
 BYTES = 8
 
@@ -29,7 +29,7 @@ def scatter_narrow(starts, neurons, n_spikes, bits, weight, lag, first, table, x
     """Add what the spikes send to x (n_samples, n_steps, n), columns from `first` on.
 
     n_spikes : (n_samples,); those of samples that have more than `most_listed` need not be listed
-    bits : see `grid_events.pack_spikes`
+    bits : masks of `grid_events.pack_spikes` as bytes
     table : (blocks of LANES columns, 32 bytes of a step, LANES), work
     """
     n_steps, n_pre, n, n_bytes = x.shape[1], weight.shape[0], weight.shape[1], bits.shape[2]

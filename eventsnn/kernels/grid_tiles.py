@@ -158,7 +158,8 @@ def tiles_forward(
     """All steps of all samples, as `step_forward` of a population without connections to itself; spikes are counted.
 
     counts : (n_samples, n), in the type of x, and n_spikes : (n_samples,), overwritten; after, later : (n,) work
-    bits, history : see `grid_events.pack_spikes`, overwritten as far as there are neurons; the rest of bits must be 0
+    bits, history : masks of `grid_events.pack_spikes` as bytes, and history; overwritten as far as there are neurons,
+        the rest of bits must be 0
     """
     # a neuron that fires goes on from kept u + after, and loses `later` in the next step; 0 u keeps what is not finite
     zero, one = x.dtype.type(0.0), x.dtype.type(1.0)

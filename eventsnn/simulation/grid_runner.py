@@ -50,9 +50,10 @@ class PartBuffers:
         self.counts, self.n_spikes = np.zeros((n_samples, part.n), dtype), np.zeros(n_samples, np.int64)
         self.v, self.i_syn, self.taken = np.empty((3, part.n), dtype)
         n_words = -(-part.n // FLAGS_AT_ONCE)
-        self.bits = np.zeros((n_samples, n_steps, 8 * n_words), np.uint8)
+        self.masks = np.zeros((n_samples, n_steps, n_words), np.uint64)
+        self.bits = self.masks.view(np.uint8)
         self.history = np.zeros((n_samples, -(-n_steps // 8), FLAGS_AT_ONCE * n_words), np.uint8)
-        _, self.words = flag_words(part.n)
+        self.flags, self.words = flag_words(part.n)
         self.fired = self.words.view(np.uint8)
         self.nothing = np.empty((0, part.n), dtype)
 
@@ -188,8 +189,7 @@ class GridRunner:
             )  # fmt: skip
             if buffers.margin.shape[0] > 0:
                 np.subtract(u, rule.threshold, out=buffers.margin[: u.shape[0]])
-            words = buffers.bits.view(np.uint64)[: u.shape[0]]
-            list_spikes(words, buffers.n_spikes, buffers.most, starts, buffers.neurons)
+            list_spikes(buffers.masks[: u.shape[0]], buffers.n_spikes, buffers.most, starts, buffers.neurons)
             return
         step_forward(
             u, constant, rule.alpha, rule.beta, rule.gain, rule.drive, rule.threshold, rule.height, rule.v_reset,
@@ -201,7 +201,7 @@ class GridRunner:
         count_grid_spikes(starts, buffers.neurons, self.n_steps, counts)
         buffers.n_spikes[: u.shape[0]] = np.diff(starts[:: self.n_steps])
         if any(narrow.source == number for narrow in self.narrow.values()):
-            pack_spikes(u, rule.threshold, buffers.bits, buffers.history)
+            pack_spikes(u, rule.threshold, buffers.flags, buffers.words, buffers.masks, buffers.history)
 
     def _events_of(self, buffers: PartBuffers, first: int, n: int, part: GridPart, n_samples: int) -> GridEvents:
         """Spikes of one population of a part."""

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from eventsnn import Spikes
+from eventsnn.kernels.bits import flag_words
 from eventsnn.kernels.grid_events import (
     bin_events,
     count_grid_spikes,
@@ -123,16 +124,17 @@ def test_spikes_are_packed_and_listed(n):
     u[2] = threshold + 1
     fired = u > threshold
     n_words = -(-n // 64)
-    bits, history = np.full((5, 11, 8 * n_words), 255, np.uint8), np.full((5, 2, 64 * n_words), 255, np.uint8)
-    pack_spikes(u, threshold, bits, history)
+    masks, history = np.full((5, 11, n_words), 255, np.uint64), np.full((5, 2, 64 * n_words), 255, np.uint8)
+    pack_spikes(u, threshold, *flag_words(n), masks, history)
+    bits = masks.view(np.uint8)
     np.testing.assert_array_equal(np.unpackbits(bits[:4], axis=2, count=n, bitorder="little"), fired)
     assert not np.unpackbits(bits[:4], axis=2, bitorder="little")[:, :, n:].any()
     np.testing.assert_array_equal(np.unpackbits(history[:4], axis=1, count=11, bitorder="little")[:, :, :n], fired)
-    assert (bits[4] == 255).all()
+    assert (masks[4] == 255).all()
     assert (history[4] == 255).all()
     n_spikes = fired.sum(axis=(1, 2))
     starts, neurons = np.full(4 * 11 + 1, -1), np.full(fired.sum() + 1, -1)
-    list_spikes(bits[:4].view(np.uint64), n_spikes, 11 * n - 1, starts, neurons)  # all but sample 2
+    list_spikes(masks[:4], n_spikes, 11 * n - 1, starts, neurons)  # all but sample 2
     fired[2] = False
     np.testing.assert_array_equal(starts, np.concatenate(([0], np.cumsum(fired.sum(axis=2)))))
     np.testing.assert_array_equal(neurons[: starts[-1]], np.nonzero(fired)[2])

@@ -97,7 +97,7 @@ def test_forward_equals_step_forward(dtype, n, reset, current, constant):
     np.testing.assert_array_equal(n_spikes, counts.sum(axis=1))
     assert (room[S * T * n :] == 7.0).all()
     packed = case.flags_room()
-    pack_spikes(u, case.threshold, *packed)
+    pack_spikes(u, case.threshold, *flag_words(n), packed[0].view(np.uint64), packed[1])
     np.testing.assert_array_equal(bits, packed[0])
     np.testing.assert_array_equal(history[:, :, :n], packed[1][:, :, :n])
     again, listed = np.zeros_like(starts), np.empty(neurons.size + 1, np.int64)
