@@ -17,16 +17,18 @@ What was learned
 - On a machine where something else runs, torch on two threads falls to a few hundred samples/s, because its threads
   wait for each other in a spin. A ratio with two threads means something only when nothing is said to be busy; with
   `--threads 1` ratios survive more.
-- Where the time goes on one thread (us a sample, 50 in all): forward of both layers 24, of which 7 without any spike,
-  so about 75 ns a hidden spike, spread evenly over finding, replaying, solving, recording and sorting it; backward 12;
-  peaks of silent neurons 3; factors of the events 2; noise and its sorting 3; Adam 2. What is left is Python and NumPy
-  around the kernels, per block of samples.
+- Where the time goes on one thread (us a sample, 45 in all): forward of both layers 21, of which 5 without any spike,
+  then 20 ns to find a hidden spike, 8 to solve and record it and 12 to sort it; backward 9; peaks of silent neurons 4;
+  factors of the events 2; noise and its sorting 3; Adam 2. What is left is Python and NumPy around the kernels, per
+  block of samples.
+- Four vectors of neurons at a time through all events, with their coefficients in registers (`kernels/first_spikes`,
+  `kernels/rank_two`): the hidden layer's backward 7.4 -> 4.3 us, the output layer's forward 4.8 -> 3.0, the hidden
+  layer's forward hardly (what it saves in replaying it loses in mispredicted branches).
 - In the forward kernel reference counting was half the time (row views, tuples of arrays passed on) and, between
   kernels, still a tenth: they are now compiled without it. Then the search for flagged neurons (an index that may be
   negative does not vectorise), sorting (buckets: 45 -> 5 ns a spike) and the logarithms (vectorised: 22 -> 3 ns).
-- Tried in vain: one event per sweep, so that no neuron has to be replayed (the sweeps cost half as much again, more
-  than the replay did); replaying the flagged neurons one by one instead of together (a third slower: mispredicted
-  branches).
+- Tried in vain: leaving the registers for every neuron that may have crossed (a third slower: a scalar store that a
+  vector load waits for, and a branch that goes wrong every other time); now such events are noted and looked at after.
 - The dense network is the hard reference on purpose: a dense product of this shape costs 10 us a sample, and 19 % of
   active inputs save it only four fifths of that.
 """

@@ -66,10 +66,9 @@ class NeuronConstants(NamedTuple):
 
 
 #: rows of the forward pass's work array: coefficients p, q (two sets in turn) and OFF of all neurons (0; inf once a
-#: neuron may not fire any more); then those of the neurons being replayed, gathered
+#: neuron may not fire any more)
 P_ONE, P_OTHER, OFF = 0, 2, 4
-P_STEP, Q_STEP, W_STEP, P_HIT, Q_HIT = 5, 6, 7, 8, 9
-WORK_ROWS = 10
+WORK_ROWS = 5
 
 #: rows of `Factors.values`
 GAIN, CROSS, X_NEXT, RISE = 0, 1, 2, 3

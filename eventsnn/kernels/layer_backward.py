@@ -11,8 +11,7 @@ there; a kink moves with the input that makes it, at the slope on its left). So 
     dL/dw_j += gain_j a_n + cross_j b_n,        a = h exp(-S/tau_mem) X,  b = h exp(-S/tau_mem)
     dL/dt_j += w_j (gain_j c_n + cross_j d_n),  c = a/tau_mem - h exp(-S/tau_syn),  d = b/tau_mem
 
-Events are taken from late to early; a neuron's coefficients are switched on at its last causal input, so no causal
-test is made per synapse.
+Summed over the events in `rank_two`.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ import numpy as np
 from eventsnn.kernels.constants import CROSS, GAIN, REFERENCE
 from eventsnn.kernels.flow import synaptic_kernel
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.rank_two import add_event_gradients
 
 
 @kernel(fastmath={"contract"})
@@ -31,15 +31,6 @@ def add_rank_two(d_weight, j, a, b, gain, cross):
     """Row j of d_weight += gain a + cross b."""
     for n in range(d_weight.shape[1]):
         d_weight[j, n] += a[n] * gain + b[n] * cross
-
-
-@kernel(fastmath={"contract", "reassoc"})
-def _dot_rank_two(weight, j, c, d, gain, cross):
-    along_gain, along_cross = weight.dtype.type(0.0), weight.dtype.type(0.0)
-    for n in range(weight.shape[1]):
-        along_gain += weight[j, n] * c[n]
-        along_cross += weight[j, n] * d[n]
-    return gain * along_gain + cross * along_cross
 
 
 @kernel
@@ -100,59 +91,46 @@ def layer_backward(constants, weight, events, factors, record, height, max_norm,
     """
     n_post = weight.shape[1]
     want_times = d_times.size > 0
-    a, b_, c, d = work[0], work[1], work[2], work[3]
-    n_clipped = 0
-    zero = weight.dtype.type(0.0)
+    n_clipped, longest, zero = 0, 0, weight.dtype.type(0.0)
     offsets, neurons = events.offsets, events.neurons
     values, clock = factors.values, factors.clock
     decay_mem, warped, slope, causal_end = record.decay_mem, record.warped, record.slope, record.causal_end
-    longest = 0
     for b in range(offsets.size - 1):
         longest = max(longest, offsets[b + 1] - offsets[b])
     by_event = np.empty(longest, np.int64)  # neurons by last causal event: heads of linked lists
-    following, active = np.empty(n_post, np.int64), np.empty(n_post + 1, np.int64)
+    following, n_seen = np.empty(n_post, np.int64), np.empty(n_post, np.int32)
     for b in range(offsets.size - 1):
         start, end = offsets[b], offsets[b + 1]
         if want_times:
             d_times[start:end] = 0.0
-        by_event[: end - start] = -1
-        work[:4] = zero
-        latest, n_active = start, 0
-        for n in range(n_post):  # without a branch: which neurons take part is as good as random
-            active[n_active] = n
-            n_active += height[b, n] != 0.0
-        for i in range(n_active):
-            n = active[i]
-            last = causal_end[b, n] - 1 - start
-            following[n] = by_event[last]
-            by_event[last] = n
-            latest = max(latest, start + last + 1)
-            if want_times and slope[b, n] < 0.0:
-                d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
+        for n in range(n_post):
+            n_seen[n] = causal_end[b, n] - start if height[b, n] != 0.0 else 0
         scale = 1.0
         if max_norm < np.inf:
+            by_event[: end - start] = -1
+            latest = start
+            for n in range(n_post):
+                if n_seen[n] > 0:
+                    following[n] = by_event[n_seen[n] - 1]
+                    by_event[n_seen[n] - 1] = n
+                    latest = max(latest, start + n_seen[n])
             scale = _clip_scale(constants, events, factors, record, height, b, latest, by_event, following, max_norm)
             n_clipped += scale < 1.0
-        for k in range(latest - 1, start - 1, -1):
-            if k + 1 < latest and clock[REFERENCE, k + 1] != clock[REFERENCE, k]:
-                shift = clock[REFERENCE, k + 1] - clock[REFERENCE, k]
-                move_reference_back(a, b_, shift, constants.tau_mem, constants.tau_syn, constants.delta)
-                if want_times:
-                    move_reference_back(c, d, shift, constants.tau_mem, constants.tau_syn, constants.delta)
-            n = by_event[k - start]
-            while n >= 0:
-                x = np.float64(warped[b, n])
-                flow = height[b, n] * np.float64(decay_mem[b, n])
-                a[n], b_[n] = flow * x * scale, flow * scale
-                if want_times:
+        for n in range(n_post):
+            x, flow = np.float64(warped[b, n]), height[b, n] * np.float64(decay_mem[b, n])
+            flows = n_seen[n] > 0  # what else is on record of a neuron is not defined
+            work[0, n], work[1, n] = flow * x * scale if flows else zero, flow * scale if flows else zero
+        if want_times:
+            for n in range(n_post):
+                work[2, n], work[3, n] = zero, zero
+                if n_seen[n] > 0:
+                    x, flow = np.float64(warped[b, n]), height[b, n] * np.float64(decay_mem[b, n])
                     # exp(-S/tau_syn) = exp(-S/tau_mem) (1 - delta X)
-                    c[n] = flow * (x / constants.tau_mem - (1.0 - constants.delta * x))
-                    d[n] = flow / constants.tau_mem
-                n = following[n]
-            j = neurons[k]
-            add_rank_two(d_weight, j, a, b_, values[GAIN, k], values[CROSS, k])
-            if want_times:
-                d_times[k] += _dot_rank_two(weight, j, c, d, values[GAIN, k], values[CROSS, k])
+                    work[2, n] = flow * (x / constants.tau_mem - (1.0 - constants.delta * x))
+                    work[3, n] = flow / constants.tau_mem
+                    if slope[b, n] < 0.0:
+                        d_times[causal_end[b, n]] -= height[b, n] * slope[b, n]  # a kink moves with its event
+        add_event_gradients(constants, weight, neurons, clock, values, start, work, n_seen, d_weight, d_times)
     return n_clipped
 
 

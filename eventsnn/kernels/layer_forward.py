@@ -1,12 +1,11 @@
-"""Forward pass of a layer whose neurons share their parameters: events in order, all postsynaptic neurons at once.
+"""Forward pass of a layer whose neurons share their parameters.
 
-Per synaptic event the vectorised loop does the two multiply-adds of the accumulation plus a threshold test of one
-multiply-add, a subtraction and a maximum. Four events are taken per sweep so that p and q are loaded and stored once
-for four rows of weights (one event per sweep costs half as much again, although then no neuron has to be replayed).
-The test is a bound: for q > 0 the bracket p + q x only grows inside an interval, so a neuron can cross inside it only
-if its value at the interval's end exceeds theta exp(s/tau_mem) at its beginning; for q <= 0 and theta > 0 it cannot
-cross. Neurons that pass are replayed together (`replay`), those in doubt alone and exactly; for first-spike neurons the
-times of a sample are then solved together (`solve`).
+Neurons that fire once are taken a few vectors at a time through all events of a sample (`first_spikes`); the times that
+they fire at are then solved together (`solve`). Those without a limit are taken all together through the events in
+order: per synaptic event the vectorised loop does the two multiply-adds of the accumulation plus a threshold test of
+one multiply-add, a subtraction and a maximum. Four events are taken per sweep so that p and q are loaded and stored
+once for four rows of weights (one event per sweep costs half as much again, although then no neuron has to be
+replayed). The test is the bound of `first_spikes`; neurons that pass are replayed (`many_spikes`).
 """
 
 from __future__ import annotations
@@ -30,10 +29,15 @@ from eventsnn.kernels.constants import (
     TIME,
     X_NEXT,
 )
-from eventsnn.kernels.flow import synaptic_kernel
+from eventsnn.kernels.first_spikes import (
+    MOST_HITS,
+    WIDTH,
+    find_first_spikes,
+    first_crossings_at_end,
+    move_reference,
+)
 from eventsnn.kernels.jit import kernel
 from eventsnn.kernels.many_spikes import flag_late, sort_trace, spikes_at_end, spikes_of_sweep
-from eventsnn.kernels.replay import first_crossings, first_crossings_at_end
 from eventsnn.kernels.solve import solve_found
 from eventsnn.kernels.sorting import sort_events
 from eventsnn.kernels.spike_time import FAMILY_DOUBLE
@@ -79,18 +83,6 @@ def _sweep(weight, j0, j1, j2, j3, values, k, last, theta, work, now, new, flags
         work[new, n] = a
         work[new + 1, n] = b
         flags[n] = top > work[OFF, n]
-
-
-@kernel
-def _move_reference(work, now, shift, tau_mem, tau_syn, delta):
-    """Express all coefficients with respect to a reference time later by `shift`."""
-    real = work.dtype.type
-    keep = real(math.exp(-shift / tau_mem))
-    mix = real(synaptic_kernel(shift, tau_mem, tau_syn, delta))
-    fade = real(math.exp(-shift / tau_syn))
-    for n in range(work.shape[1]):
-        work[now, n] = work[now, n] * keep + work[now + 1, n] * mix
-        work[now + 1, n] *= fade
 
 
 @kernel(fastmath={"contract", "reassoc"})
@@ -150,7 +142,13 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
     flagged, counts, rows = np.empty(flags.size + 1, np.int64), np.zeros(n_post, np.int64), np.empty(n_post, np.int32)
     spare_times, spare_neurons = np.empty(n_post), np.empty(n_post, np.int64)
     heads, ends = np.empty(n_post + 1, np.int64), np.empty((3, _SWEEP + 1))
-    theta = weight.dtype.type(constants.theta)
+    theta, longest = weight.dtype.type(constants.theta), 0
+    for b in range(first, events.offsets.size - 1):
+        longest = max(longest, events.offsets[b + 1] - events.offsets[b])
+    scratch = (
+        np.empty((3, longest if only_first else 0), weight.dtype), np.empty(2, np.int64),
+        np.empty((MOST_HITS, 3), np.int64), np.empty((MOST_HITS, 2, WIDTH), weight.dtype),
+    )  # fmt: skip
     offsets, neurons = events.offsets, events.neurons
     values, clock = factors.values, factors.clock
     found_floats, found_bits, found_places = found.floats, found.bits, found.places
@@ -166,11 +164,18 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
         counts[:] = 0
         first_time[b] = np.inf
         k = start
-        while k < end and not (only_first and n_found == n_post):
+        if only_first:
+            n_found = find_first_spikes(
+                constants, weight, neurons, clock, values, start, end, scratch, work, found_floats, found_places
+            )
+            if n_found < 0:
+                return STATUS_NOT_FINITE, b
+            k = end
+        while k < end:
             reference = clock[REFERENCE, k]
             if k > start and reference != clock[REFERENCE, k - 1]:
                 shift = reference - clock[REFERENCE, k - 1]
-                _move_reference(work, now, shift, constants.tau_mem, constants.tau_syn, constants.delta)
+                move_reference(work, now, 0, n_post, shift, constants.tau_mem, constants.tau_syn, constants.delta)
             last = k
             while last + 1 < end and last + 1 < k + _SWEEP and clock[REFERENCE, last + 1] == reference:
                 last += 1
@@ -181,29 +186,22 @@ def layer_forward(constants, weight, events, first, factors, work, flags, words,
             n_flagged = list_flags(words, flagged, 0)
             if n_flagged > 0:
                 stop = min(last + 1, end - 1)  # the interval after the sample's last event comes later
-                if only_first:
-                    n_found = first_crossings(
-                        constants, weight, neurons, clock, values, k, stop, flagged, n_flagged, work, now, rows,
-                        found_floats, found_places, n_found,
-                    )  # fmt: skip
-                else:
-                    written = spikes_of_sweep(
-                        constants, weight, neurons, clock, values, k, stop, flagged, n_flagged, work, now, new,
-                        found_floats, rows, found_places, ends, counts, out_times, out_neurons, trace, written,
-                    )  # fmt: skip
-                    if written < 0:
-                        return STATUS_BUFFER_FULL, b
+                written = spikes_of_sweep(
+                    constants, weight, neurons, clock, values, k, stop, flagged, n_flagged, work, now, new,
+                    found_floats, rows, found_places, ends, counts, out_times, out_neurons, trace, written,
+                )  # fmt: skip
+                if written < 0:
+                    return STATUS_BUFFER_FULL, b
             now, new = new, now
             k = last + 1
         if not math.isfinite(_total(work, now, n_post)):
             return STATUS_NOT_FINITE, b
-        if k == end and end > start:
+        if end > start:
             if only_first:
                 _flag_peaks(constants, work, n_post, now, flags)
                 n_flagged = list_flags(words, flagged, 0)
                 n_found = first_crossings_at_end(
-                    constants, clock, values, end - 1, flagged, n_flagged, work, now, found_floats, found_places,
-                    n_found,
+                    constants, clock, values, end - 1, flagged, n_flagged, work, found_floats, found_places, n_found
                 )  # fmt: skip
             else:
                 flag_late(constants, clock[TIME, end - 1] - clock[REFERENCE, end - 1], work, n_post, now, flags)

@@ -33,7 +33,7 @@ def masked_load(builder: Any, vector: Any, place: Any, mask: Any, aligned: int) 
     """What lies there; what is masked is 0, and is not looked at."""
     kinds = [place.type, ir.IntType(32), mask.type, vector]
     load = _masked(builder, "load", vector, vector, kinds, aligned)
-    zeros = ir.Constant(vector, [0.0] * vector.count)
+    zeros = ir.Constant(vector, [0] * vector.count)
     return builder.call(load, [place, ir.Constant(ir.IntType(32), aligned), mask, zeros])
 
 
@@ -45,7 +45,8 @@ def masked_store(builder: Any, value: Any, place: Any, mask: Any, aligned: int) 
 
 
 def _masked(builder: Any, what: str, returns: Any, vector: Any, kinds: list[Any], aligned: int) -> Any:
-    name = f"llvm.masked.{what}.v{vector.count}f{8 * aligned}.p0"
+    letter = "i" if isinstance(vector.element, ir.IntType) else "f"
+    name = f"llvm.masked.{what}.v{vector.count}{letter}{8 * aligned}.p0"
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(returns, kinds), name)
 
 
@@ -84,6 +85,31 @@ class VectorWriter:
     def load(self, pointer: Any) -> list[Any]:
         """The vectors from there on; what is masked is 0."""
         return [self._load(self._place(pointer, k)) for k in range(self.n_vectors)]
+
+    def load_counts(self, array: Any) -> list[Any]:
+        """The int32 of these neurons from an array (n,); what is masked is 0."""
+        kind = ir.VectorType(self.short, self.vector.count)
+        found = []
+        for k in range(self.n_vectors):
+            place = self.builder.gep(array.data, [self.builder.add(self.first, ir.Constant(self.word, k * kind.count))])
+            place = self.builder.bitcast(place, kind.as_pointer())
+            if self.mask is None:
+                found.append(self.builder.load(place))
+                found[-1].align = 4
+            else:
+                found.append(masked_load(self.builder, kind, place, self.mask, 4))
+        return found
+
+    def sum(self, values: list[Any]) -> Any:
+        """The sum of all lanes, in an order that is open but always the same."""
+        total = values[0]
+        for other in values[1:]:
+            total = self.add(total, other)
+        name = f"llvm.vector.reduce.fadd.v{self.vector.count}f{8 * self.size}"
+        reduce = cgutils.get_or_insert_function(
+            self.builder.module, ir.FunctionType(self.item, [self.item, self.vector]), name
+        )
+        return self.builder.call(reduce, [ir.Constant(self.item, 0.0), total], fastmath=("reassoc",))
 
     def store(self, values: list[Any], pointer: Any) -> None:
         """The vectors to there."""
