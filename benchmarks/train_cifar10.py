@@ -13,6 +13,11 @@ flips, shifts of up to four pixels and, by `--cutout`, a grey square; one cycle 
 (Muon would take as long as the rest of a step for the widest linear layer of `vgg5`). On a CPU that has it, the
 products are in bfloat16.
 
+The weights that ship were trained in several cycles, each but the first with `--start`: `vgg5` 24 epochs (AdamW for
+all, with dropout 0.1 behind convolutions: 83.6 % of the test images), then 20 (86.9 %); `vgg16` 20 (AdamW, 86.8 %), 16
+(`--batch 256`, 88.2 %) and 28 (`--batch 256 --cutout 12 --seed 2`, 89.8 %). An epoch takes about two minutes on two
+cores of an AMD EPYC (Zen 4).
+
 `cifar10_cnn`  32C5-A2-64C5-A2-64C3-256-10, batch norm after every convolution
 `vgg5`         64C3-A2-128C3-128C3-A2-1024-1024-10 without biases or batch norm, with dropout
 `vgg16`        32,32,A,64,64,A,128x3,A,256x3,A,256x3 and 512-512-10 with batch norm: half of VGG16's width and a
