@@ -1,115 +1,174 @@
-"""Synaptic delays, few inputs, tau_mem == 2 tau_syn: all neurons of a layer together, without sorting.
+"""Synaptic delays, few inputs, tau_mem == 2 tau_syn: a vector of neurons at a time, in registers.
 
-Every arrival k is taken as the last one before the spike: the coefficients of neuron n then are sums over the arrivals
-that are not later, a comparison per pair of arrivals, and its next arrival is the nearest later one. For m inputs that
-is m^2 vectorised rows instead of a sorted list per neuron; it pays for few (`MOST_INPUTS`). With y = exp(s/tau_mem)
+The arrivals of every neuron are put in order by a sorting network, which is the same for all, so there is no branch; p
+and q then are running sums. With y = exp(s/tau_mem)
 
     gain = w y^2/tau_mem,   cross = -w y (y - 1),   u > theta   <=>   p y + q tau_mem (y - 1) > theta y^2,
 
 so there is no division either. Neurons in doubt (a peak inside an interval, a value at the threshold) are left to the
 caller, which decides exactly.
+
+The formulas are written once, for `vector_writer.Lanes`; with NUMBA_DISABLE_JIT=1 they are given NumPy's arrays.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numba
 import numpy as np
+from llvmlite import ir
 
 from eventsnn.kernels.jit import kernel
+from eventsnn.kernels.vector_writer import Lanes, VectorWriter, tile
 
-#: more inputs are sorted; and fewer neurons do not fill the vectors
+#: more inputs are sorted neuron by neuron; and fewer neurons do not fill the vectors
 MOST_INPUTS, FEWEST_NEURONS = 8, 8
+#: rows of `found`: the interval's first and last arrival, p and q in it; the beginning of the earliest one in doubt
+BEGIN, END, P, Q, DOUBT, _TOTAL = range(6)
 
-#: rows are filled up to a multiple of this: what is left over of a row would be taken number by number, and of 30
-#: neurons that is nearly half
-_WHOLE = 16
-
+#: float64 in a vector
+_LANES = 8
 #: relative distance from threshold beyond which plain arithmetic decides
 _CLEAR = 1e-9
 
-
-# Every loop below writes one array: two and more outputs beside four inputs are more pairs of pointers than LLVM is
-# ready to compare at run time, and it would not vectorise them.
+Choose = Callable[..., Any]
 
 
-@kernel(fastmath={"contract"})
-def _fill_rows(t, rise, delay, grow_mem, weight, rate, arrivals, rises, gains, crosses):
-    for n in range(delay.size):
-        arrivals[n] = t + delay[n]
-    for n in range(delay.size):
-        rises[n] = rise * grow_mem[n]
-    for n in range(delay.size):
-        gains[n] = np.float64(weight[n]) * (rate * rises[n] * rises[n])
-    for n in range(delay.size):
-        crosses[n] = np.float64(weight[n]) * (rises[n] * (rises[n] - 1.0))
+def _pairs_to_order(n: int) -> Iterator[tuple[int, int]]:
+    """Batcher's network for n = 2^k entries: put each pair in order, one after the other (Knuth, TAOCP 5.3.4)."""
+    width = 1
+    while width < n:
+        gap = width
+        while gap >= 1:
+            for start in range(gap % width, n - gap, 2 * gap):
+                for low in range(start, start + gap):
+                    if low // (2 * width) == (low + gap) // (2 * width):
+                        yield low, low + gap
+            gap //= 2
+        width *= 2
 
 
-@kernel(fastmath={"contract"})
-def _sum_up(rows, k, m, found):
-    """Coefficients p and q where arrival k is the last one, and the y of the next: rows 4 to 6 of `found`."""
-    n_post = rows.shape[1]
-    for n in range(n_post):
-        found[4, n] = 0.0
-    for n in range(n_post):
-        found[5, n] = 0.0
-    for n in range(n_post):
-        found[6, n] = np.inf
-    for i in range(m):
-        for n in range(n_post):
-            found[4, n] -= rows[3 * MOST_INPUTS + i, n] if rows[i, n] <= rows[k, n] else 0.0
-        for n in range(n_post):
-            found[5, n] += rows[2 * MOST_INPUTS + i, n] if rows[i, n] <= rows[k, n] else 0.0
-        for n in range(n_post):
-            y = np.inf if rows[i, n] <= rows[k, n] else rows[MOST_INPUTS + i, n]
-            found[6, n] = y if y < found[6, n] else found[6, n]
+def _judge(y: Any, p: Any, q: Any, end: Any, is_inside: Any, tau_mem: Any, theta: Any, choose: Choose) -> Any:
+    """Whether an interval certainly holds a crossing, and whether it perhaps does.
 
-
-@kernel(fastmath={"contract"})
-def _judge(rises, p, q, following, tau_mem, theta, verdict):
-    """1 where the interval certainly holds a crossing, -1 where it perhaps does, else 0."""
-    for n in range(p.size):
-        y, drive = rises[n], tau_mem * q[n]
-        is_last = following[n] == np.inf
-        end = 1.0 if is_last else following[n]
+    y, end : at the interval's beginning and end; end is None after the last of all arrivals
+    is_inside : whether it has an end
+    """
+    drive = q * tau_mem
+    # after the last arrival: the highest peak, 4 drive height = (p + drive)^2, and whether it is still to come
+    total = p + drive
+    square, bar = total * total, drive * theta * 4.0
+    low = (square < bar * (1.0 - _CLEAR)) | (total <= 0.0)
+    clear = square > bar * (1.0 + _CLEAR)
+    hit, settled = clear & ~low & (drive > p * y + drive * (y - 1.0)), clear | low
+    if end is not None:
         # inside: the value at the end decides, or that the potential still rises there
-        top, level = p[n] * end + drive * (end - 1.0), theta * end * end
+        top, level = p * end + drive * (end - 1.0), end * end * theta
         above = top > level * (1.0 + _CLEAR)
         below = (top < level * (1.0 - _CLEAR)) & (drive * (1.0 - _CLEAR) > top)
-        outside = top < theta * y * end * (1.0 - _CLEAR)
-        # after the last arrival: the highest peak, 4 drive height = (p + drive)^2, and whether it is still to come
-        sum_ = p[n] + drive
-        square, bar = sum_ * sum_, 4.0 * drive * theta
-        high, low = square > bar * (1.0 + _CLEAR), (square < bar * (1.0 - _CLEAR)) | (sum_ <= 0.0)
-        rising = drive > p[n] * y + drive * (y - 1.0)
-        hit = (is_last & high & rising & ~low) | (~is_last & above)
-        settled = (is_last & (high | low)) | (~is_last & (above | below | outside))
-        sign = 1.0 if hit else (0.0 if settled else -1.0)
-        verdict[n] = sign if drive > 0.0 else 0.0
+        outside = top < y * end * theta * (1.0 - _CLEAR)
+        hit, settled = choose(is_inside, above, hit), choose(is_inside, above | below | outside, settled)
+    rises = drive > 0.0
+    return hit & rises, rises & ~(hit | settled)
 
 
-@kernel(fastmath={"contract"})
-def _keep_first(own, verdict, p, q, first, first_p, first_q, doubt):
-    """Keep the earliest interval with a crossing, and the earliest one in doubt."""
-    for n in range(own.size):
-        first_p[n] = p[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first_p[n]
-    for n in range(own.size):
-        first_q[n] = q[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first_q[n]
-    for n in range(own.size):
-        first[n] = own[n] if (verdict[n] > 0.0) & (own[n] < first[n]) else first[n]
-    for n in range(own.size):
-        doubt[n] = own[n] if (verdict[n] < 0.0) & (own[n] < doubt[n]) else doubt[n]
+def _first_crossings(
+    arrivals: list[tuple[Any, Any, Any, Any]], nothing: Any, never: Any, tau_mem: Any, theta: Any, choose: Choose
+) -> list[Any]:
+    """The rows of `found`, from (time, y, gain, cross) of all arrivals; the time is inf of those that do not exist."""
+    for i, j in _pairs_to_order(len(arrivals)):
+        swap = arrivals[j][0] < arrivals[i][0]
+        earlier = tuple(choose(swap, b, a) for a, b in zip(arrivals[i], arrivals[j], strict=True))
+        arrivals[j] = tuple(choose(swap, a, b) for a, b in zip(arrivals[i], arrivals[j], strict=True))
+        arrivals[i] = earlier
+    p, q, intervals = nothing, nothing, []
+    for k, (begin, y, gain, cross) in enumerate(arrivals):
+        p, q = p + cross, q + gain
+        following, end, is_inside = never, None, None
+        if k + 1 < len(arrivals):
+            following, end = arrivals[k + 1][:2]
+            is_inside = following < never
+        hit, doubt = _judge(y, p, q, end, is_inside, tau_mem, theta, choose)
+        # simultaneous arrivals have an interval of no length between them, and so have those that do not exist
+        exists = begin < following
+        intervals.append((hit & exists, doubt & exists, (begin, following, p, q)))
+    first, earliest_doubt = [never, never, nothing, nothing], never
+    for hit, doubt, interval in reversed(intervals):
+        first = [choose(hit, mine, later) for mine, later in zip(interval, first, strict=True)]
+        earliest_doubt = choose(doubt, interval[0], earliest_doubt)
+    return [*first, earliest_doubt, p + q]
+
+
+def _arrival(t: Any, rise: Any, delay: Any, grow_mem: Any, weight: Any, rate: Any) -> tuple[Any, Any, Any, Any]:
+    y = rise * grow_mem
+    pull = weight * y
+    return t + delay, y, pull * y * rate, pull * (1.0 - y)
+
+
+def _writer(n_inputs: int) -> Any:
+    def write(w: VectorWriter, types: Any, values: Any) -> None:
+        delay, grow_mem, weight, numbers, rows, found = (
+            w.array(kind, value) for kind, value in zip(types[:6], values[:6], strict=True)
+        )
+        builder, word = w.builder, w.word
+
+        def number(row: int, k: int) -> Lanes:
+            place = builder.gep(numbers.data, [ir.Constant(word, row * MOST_INPUTS + k)])
+            return Lanes(w, w.splat(builder.load(place)))
+
+        def choose(condition: Lanes, then: Lanes, otherwise: Lanes) -> Lanes:
+            return Lanes(w, builder.select(condition.value, then.value, otherwise.value))
+
+        tau_mem, theta, rate = (Lanes(w, w.splat(value)) for value in values[6:9])
+        arrivals = []
+        for k in range(n_inputs):
+            j = builder.load(builder.gep(rows.data, [ir.Constant(word, k)]))
+            delays, growths = (Lanes(w, w.load(w.pointer(array, j))[0]) for array in (delay, grow_mem))
+            weights = Lanes(w, w.load_widened(types[2].dtype, weight, j))
+            arrivals.append(_arrival(number(0, k), number(1, k), delays, growths, weights, rate))
+        nothing, never = Lanes(w, w.constant(0.0)), Lanes(w, w.constant(np.inf))
+        result = _first_crossings(arrivals, nothing, never, tau_mem, theta, choose)
+        for k, lanes in enumerate(result):
+            w.store([lanes.value], w.pointer(found, ir.Constant(word, k)))
+
+    return write
+
+
+if numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+
+    def _of_few(given: Any, first: int, n_left: int) -> None:
+        delay, grow_mem, weight, (times, rises), rows, found, tau_mem, theta, rate = given
+        mine = slice(first, first + min(n_left, _LANES))
+        arrivals = [
+            _arrival(t, rise, delay[j, mine], grow_mem[j, mine], weight[j, mine].astype(np.float64), rate)
+            for t, rise, j in zip(times, rises, rows, strict=True)
+        ]
+        nothing = np.zeros(delay[0, mine].size)
+        found[:, mine] = _first_crossings(arrivals, nothing, nothing + np.inf, tau_mem, theta, np.where)
+
+    _of_many = _of_few
+else:
+    _of_few, _of_many = (tile(_writer(n), 1, is_masked=True) for n in (MOST_INPUTS // 2, MOST_INPUTS))
+
+
+@kernel(fastmath={"reassoc"})
+def _sum(values):
+    total = 0.0
+    for n in range(values.size):
+        total += values[n]
+    return total
 
 
 @kernel(allocates=True)
 def few_scratch(n_post):
-    """`rows` and `found` of `few_inputs`: what lies behind the last neuron never fires."""
-    width = (n_post + _WHOLE - 1) // _WHOLE * _WHOLE
-    rows, found = np.zeros((4 * MOST_INPUTS, width)), np.zeros((8, width))
-    rows[MOST_INPUTS : 2 * MOST_INPUTS] = 1.0
-    return rows, found
+    """`numbers`, `rows` and `found` of `few_inputs`."""
+    return np.empty((2, MOST_INPUTS)), np.zeros(MOST_INPUTS, np.int64), np.empty((_TOTAL + 1, n_post))
 
 
 @kernel
-def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, rows, found):
+def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, scratch):
     """First crossings of all neurons in one sample; returns whether all coefficients are finite.
 
     Parameters
@@ -117,27 +176,21 @@ def few_inputs(constants, tables, weight, delay, events, start, end, grow_mem, r
     constants : LayerConstants of the family tau_mem == 2 tau_syn, t_end infinite
     tables, weight, delay : by presynaptic neuron, (n_pre, n_post)
     grow_mem : exp((t - r)/tau_mem) of the events, as in `delayed_layer.sample_tables`
-    rows : float64, (4 MOST_INPUTS, >= n_post), of `few_scratch`: all arrivals, then their y, gains and crosses
-    found : float64, (8, >= n_post), of `few_scratch`, filled: in the first four rows the beginning of the interval with
-        the spike (inf for none), p and q there, and the beginning of the earliest interval in doubt (inf for none)
+    scratch : `few_scratch`; its last array, found, (6, n_post), is filled: BEGIN is inf where nobody crosses for
+        certain, DOUBT where there is no doubt, END where no arrival follows
     """
-    m = end - start
-    rate = 1.0 / constants.tau_mem
-    for i in range(m):
-        j = events.neurons[start + i]
-        _fill_rows(
-            events.times[start + i], grow_mem[i], delay[j], tables.grow_mem[j], weight[j], rate, rows[i],
-            rows[MOST_INPUTS + i], rows[2 * MOST_INPUTS + i], rows[3 * MOST_INPUTS + i],
-        )  # fmt: skip
-    first, first_p, first_q, doubt = found[0], found[1], found[2], found[3]
-    p, q, following, verdict = found[4], found[5], found[6], found[7]
-    first[:] = np.inf
-    doubt[:] = np.inf
-    total = 0.0
-    for k in range(m):
-        _sum_up(rows, k, m, found)
-        _judge(rows[MOST_INPUTS + k], p, q, following, constants.tau_mem, constants.theta, verdict)
-        _keep_first(rows[k], verdict, p, q, first, first_p, first_q, doubt)
-    for n in range(weight.shape[1]):
-        total += p[n] + q[n]
-    return np.isfinite(total)
+    numbers, rows, found = scratch
+    for k in range(MOST_INPUTS):
+        # what does not exist arrives never, and without a contribution
+        exists = k < end - start
+        numbers[0, k] = events.times[start + k] if exists else np.inf
+        numbers[1, k] = grow_mem[k] if exists else 0.0
+        rows[k] = events.neurons[start + k] if exists else 0
+    tau_mem, theta, n_post = constants.tau_mem, constants.theta, weight.shape[1]
+    given = (delay, tables.grow_mem, weight, numbers, rows, found, tau_mem, theta, 1.0 / tau_mem)
+    for first in range(0, n_post, _LANES):
+        if end - start <= MOST_INPUTS // 2:
+            _of_few(given, first, n_post - first)
+        else:
+            _of_many(given, first, n_post - first)
+    return np.isfinite(_sum(found[_TOTAL]))

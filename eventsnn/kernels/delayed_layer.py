@@ -27,7 +27,17 @@ from eventsnn.kernels.constants import (
     STATUS_NOT_FINITE,
     STATUS_OK,
 )
-from eventsnn.kernels.delayed_few import FEWEST_NEURONS, MOST_INPUTS, few_inputs, few_scratch
+from eventsnn.kernels.delayed_few import (
+    BEGIN,
+    DOUBT,
+    END,
+    FEWEST_NEURONS,
+    MOST_INPUTS,
+    P,
+    Q,
+    few_inputs,
+    few_scratch,
+)
 from eventsnn.kernels.exponential import exp_decay
 from eventsnn.kernels.flow import decay_difference, lif_flow, membrane, peak_time
 from eventsnn.kernels.jit import kernel
@@ -132,16 +142,6 @@ def _enter_found(found, i, p, q, s_low, s_high, n, k):
 
 
 @kernel
-def _enter_together(found, i, crossings, events, start, end, delay, n):
-    """Enter what `few_inputs` has found of neuron n; delay : (n_pre,), its own."""
-    reference, begin, following = events.times[start], crossings[0, n], np.inf
-    for k in range(start, end):
-        a = events.times[k] + delay[events.neurons[k]]
-        following = a if begin < a < following else following
-    _enter_found(found, i, crossings[1, n], crossings[2, n], begin - reference, following - reference, n, start)
-
-
-@kernel
 def _by_tables(
     constants, tables, weight, times, neurons, start, grow_mem, grow_syn, fade, keys, places, m, n, last, found, n_found
 ):
@@ -232,7 +232,8 @@ def delayed_forward(
     grow_mem, grow_syn, fade = np.empty(longest), np.empty(longest), np.empty(longest)
     clock = np.empty((2, events.times.size))
     few = n_post >= FEWEST_NEURONS and shared.family == FAMILY_DOUBLE and shared.t_end == np.inf
-    rows, crossings = few_scratch(n_post)
+    scratch = few_scratch(n_post)
+    crossings = scratch[2]
     written = 0
     out.offsets[0] = 0
     for b in range(events.offsets.size - 1):
@@ -246,14 +247,17 @@ def delayed_forward(
         record.time[b, :] = np.inf
         together = by_tables and few and end - start <= MOST_INPUTS
         if together and not few_inputs(
-            shared, by_pre, weight_by_pre, delay_by_pre, events, start, end, grow_mem, rows, crossings
+            shared, by_pre, weight_by_pre, delay_by_pre, events, start, end, grow_mem, scratch
         ):
             return STATUS_NOT_FINITE, b
         for n in range(n_post):
-            if together and crossings[3, n] >= crossings[0, n]:  # nothing in doubt before its spike, if it has one
-                if crossings[0, n] < np.inf:
-                    _enter_together(found, n_found, crossings, events, start, end, delay[n], n)
-                    last[b, n] = crossings[0, n]
+            if together and crossings[DOUBT, n] >= crossings[BEGIN, n]:  # no doubt before its spike, if it has one
+                if crossings[BEGIN, n] < np.inf:
+                    _enter_found(
+                        found, n_found, crossings[P, n], crossings[Q, n], crossings[BEGIN, n] - events.times[start],
+                        crossings[END, n] - events.times[start], n, start,
+                    )  # fmt: skip
+                    last[b, n] = crossings[BEGIN, n]
                     n_found += 1
                 continue
             m = _arrivals(

@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-__all__ = ["VECTOR", "VectorWriter", "lanes_below", "masked_load", "masked_store", "splat", "tile"]
+__all__ = ["VECTOR", "Lanes", "VectorWriter", "lanes_below", "masked_load", "masked_store", "splat", "tile"]
 
 #: bytes of a vector
 VECTOR = 64
@@ -85,6 +85,20 @@ class VectorWriter:
     def load(self, pointer: Any) -> list[Any]:
         """The vectors from there on; what is masked is 0."""
         return [self._load(self._place(pointer, k)) for k in range(self.n_vectors)]
+
+    def load_widened(self, dtype: Any, array: Any, row: Any) -> Any:
+        """One vector of row `row`, in the writer's precision, whatever that of the array is."""
+        if self.context.get_data_type(dtype) == self.item:
+            return self.load(self.pointer(array, row))[0]
+        kind = ir.VectorType(ir.FloatType(), self.vector.count)
+        place = VectorWriter(self.builder, self.context, kind.element, 1, self.first, None).pointer(array, row)
+        place = self.builder.bitcast(place, kind.as_pointer())
+        if self.mask is None:
+            value = self.builder.load(place)
+            value.align = 4
+        else:
+            value = masked_load(self.builder, kind, place, self.mask, 4)
+        return self.builder.fpext(value, self.vector)
 
     def load_counts(self, array: Any) -> list[Any]:
         """The int32 of these neurons from an array (n,); what is masked is 0."""
@@ -226,6 +240,52 @@ class VectorWriter:
             value.align = self.size
             return value
         return masked_load(self.builder, self.vector, place, self.mask, self.size)
+
+
+class Lanes:
+    """A vector in a formula, of numbers or of flags: + - * < <= > & | ~ with others, and with a number behind it."""
+
+    def __init__(self, writer: VectorWriter, value: Any) -> None:
+        self.writer, self.value = writer, value
+
+    def _made(self, value: Any) -> Lanes:
+        return Lanes(self.writer, value)
+
+    def _of(self, other: Lanes | float) -> Any:
+        return other.value if isinstance(other, Lanes) else self.writer.constant(other)
+
+    def _compared(self, sign: str, other: Lanes | float) -> Lanes:
+        return self._made(self.writer.builder.fcmp_ordered(sign, self.value, self._of(other)))
+
+    def __add__(self, other: Lanes | float) -> Lanes:
+        return self._made(self.writer.add(self.value, self._of(other)))
+
+    def __sub__(self, other: Lanes | float) -> Lanes:
+        return self._made(self.writer.builder.fsub(self.value, self._of(other), flags=_CONTRACT))
+
+    def __rsub__(self, other: float) -> Lanes:
+        return self._made(self.writer.builder.fsub(self._of(other), self.value, flags=_CONTRACT))
+
+    def __mul__(self, other: Lanes | float) -> Lanes:
+        return self._made(self.writer.multiply(self.value, self._of(other)))
+
+    def __lt__(self, other: Lanes | float) -> Lanes:
+        return self._compared("<", other)
+
+    def __le__(self, other: Lanes | float) -> Lanes:
+        return self._compared("<=", other)
+
+    def __gt__(self, other: Lanes | float) -> Lanes:
+        return self._compared(">", other)
+
+    def __and__(self, other: Lanes) -> Lanes:
+        return self._made(self.writer.builder.and_(self.value, other.value))
+
+    def __or__(self, other: Lanes) -> Lanes:
+        return self._made(self.writer.builder.or_(self.value, other.value))
+
+    def __invert__(self) -> Lanes:
+        return self._made(self.writer.builder.not_(self.value))
 
 
 def tile(write: Any, n_vectors: int, *, is_masked: bool) -> Any:
