@@ -16,8 +16,8 @@ What was learned
 - With 784,000 weights a copy of them, of their gradient and of Adam's state is most of our memory, and the batch
   hardly any: four times 3 MiB are more than a twentieth of snnTorch's peak, which is 60 or 120 MiB from process to
   process; hence the median of five.
-- All steps of two vectors of neurons in registers (kernels/grid_tiles), and spikes that are packed as bits and listed
-  only where somebody goes by the list: training from 8.5 times snnTorch's speed to 12 and more, inference from 11 to 18.
+- All steps of two vectors of neurons in registers (kernels/grid_tiles), and spikes packed as bits, and listed only
+  where somebody goes by the list: training from 8.5 times snnTorch's speed to 12 and more, inference from 11 to 18.
 """
 
 from __future__ import annotations

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
 from eventsnn.kernels.delayed_few import MOST_INPUTS, _pairs_to_order
+from tests.kernels.scripts import result_of
 
 # A spike of weight 0 at the end makes one input too many, so that the arrivals are sorted.
 SCRIPT = """
@@ -45,21 +41,13 @@ print(json.dumps([spikes(0), spikes(MOST_INPUTS + 1)]))
 """
 
 
-def results(*arguments, **environment):
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)], env=os.environ | environment, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
-    return json.loads(run.stdout)
-
-
 # one vector, several and what is left; half of the inputs that are allowed and all; many spikes and few
 @pytest.mark.parametrize(
     ("dtype", "n", "most", "strength"),
     [("float64", 8, 4, 2.0), ("float64", 21, 8, 0.7), ("float32", 30, 4, 4.0), ("float32", 17, 8, 0.9)],
 )
 def test_spikes_are_those_of_sorted_arrivals(dtype, n, most, strength):
-    together, sorted_ = results(dtype, n, most, strength)
+    together, sorted_ = result_of(SCRIPT, dtype, n, most, strength)
     assert 0 < len(together[1]) < 40 * n
     # the sum of float32 weights is the same: both compute in float64
     assert together[0] == sorted_[0]
@@ -73,7 +61,10 @@ def test_spikes_are_those_of_sorted_arrivals(dtype, n, most, strength):
 
 @pytest.mark.parametrize(("dtype", "n", "most"), [("float64", 21, 8), ("float32", 12, 4)])
 def test_compiled_equals_plain(dtype, n, most):
-    own, plain = results(dtype, n, most, 1.0)[0], results(dtype, n, most, 1.0, NUMBA_DISABLE_JIT="1")[0]
+    own, plain = (
+        result_of(SCRIPT, dtype, n, most, 1.0)[0],
+        result_of(SCRIPT, dtype, n, most, 1.0, NUMBA_DISABLE_JIT="1")[0],
+    )
     assert own[0] == plain[0]
     assert own[1] == plain[1]
     np.testing.assert_allclose(own[2], plain[2], rtol=0, atol=1e-11)

@@ -5,13 +5,10 @@ What they compute is compared with high precision elsewhere (tests/reference, te
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+
+from tests.kernels.scripts import result_of
 
 # float64 takes 32 neurons at once, then 8, then what is left; float32 twice as many
 SCRIPT = """
@@ -49,14 +46,6 @@ print(json.dumps(found))
 """
 
 
-def results(arguments, **environment):
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *map(str, arguments)], env=os.environ | environment, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
-    return json.loads(run.stdout)
-
-
 @pytest.mark.parametrize(
     ("dtype", "n", "ratio", "strength", "max_norm"),
     [
@@ -68,7 +57,7 @@ def results(arguments, **environment):
 )
 def test_compiled_equals_plain(dtype, n, ratio, strength, max_norm):
     arguments = (dtype, n, ratio, strength, max_norm)
-    own, plain = results(arguments), results(arguments, NUMBA_DISABLE_JIT="1")
+    own, plain = result_of(SCRIPT, *arguments), result_of(SCRIPT, *arguments, NUMBA_DISABLE_JIT="1")
     tolerance = {"rtol": 0, "atol": 1e-4 if dtype == "float32" else 1e-11}
     assert 0 < len(own["times"]) < 4 * n
     assert own["spikes"][0] == plain["spikes"][0]
