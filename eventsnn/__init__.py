@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         SpikeRateL2,
     )
     from eventsnn.training.hardware import EulerForward, Hardware, ThresholdNoise
+    from eventsnn.training.input_noise import ImageShift
     from eventsnn.training.learned_delays import ClippedDelay, DelayL2, LearnedDelay, ShiftedDelay, SigmoidDelay
     from eventsnn.training.losses import FirstSpikeCrossEntropy, FirstSpikeMSE, ShiftInvariantMSE
     from eventsnn.training.margin_penalty import MarginPenalty
@@ -130,6 +131,7 @@ __all__ = [
     "Gaussian",
     "Hardware",
     "IFRun",
+    "ImageShift",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
@@ -245,6 +247,7 @@ _LAZY = {
         "SpikeRateL2",
     ),
     "eventsnn.training.hardware": ("EulerForward", "Hardware", "ThresholdNoise"),
+    "eventsnn.training.input_noise": ("ImageShift",),
     "eventsnn.training.learned_delays": (
         "ClippedDelay",
         "DelayL2",

@@ -14,6 +14,7 @@ from eventsnn.currents import Currents
 from eventsnn.datasets import Dataset, load_mnist
 from eventsnn.encoding import encode_latency_steps
 from eventsnn.experiments.build_shared import (
+    build_image_shift,
     build_optimizer,
     build_schedule,
     generate_dataset,
@@ -46,7 +47,7 @@ def build_dataset(config: ClockedConfig) -> Dataset:
     if dataset.encoding.name == "latency":
         threshold = dataset.encoding.threshold
         encode = partial(encode_latency_steps, n_steps=network.n_steps, dt=network.dt, threshold=threshold)
-    return load_mnist(28 if dataset.name == "mnist" else 16, encode=encode, **options)
+    return load_mnist(dataset.side, encode=encode, **options)
 
 
 def build_network(config: ClockedConfig, n_inputs: int, n_outputs: int) -> Sequential | Network:
@@ -87,6 +88,7 @@ def build_trainer(config: ClockedConfig, network: Sequential | Network, *, threa
         schedule=build_schedule(config),
         batch_size=training.batch_size,
         input_dropout=training.input_dropout,
+        image_shift=build_image_shift(config),
         learn={kind: rate for kind, rate in kinds.items() if rate > 0},
         regularizers=_regularizers(config),
         clock=build_clock(config),

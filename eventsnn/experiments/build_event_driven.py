@@ -11,6 +11,7 @@ from eventsnn.connections import Dense
 from eventsnn.datasets import Dataset
 from eventsnn.experiments.build_shared import (
     build_first_spike_loss,
+    build_image_shift,
     build_optimizer,
     build_schedule,
     build_silent,
@@ -100,6 +101,7 @@ def build_trainer(config: EventDrivenConfig, network: Sequential | Network, *, t
         min_slope=training.min_slope,
         time_noise=training.time_noise * config.network.tau_syn,
         input_dropout=training.input_dropout,
+        image_shift=build_image_shift(config),
         t_max=np.inf if config.network.t_max is None else config.network.t_max,
         learn={_KINDS[key]: rate for key, rate in training.learn.model_dump().items()} if config.is_graph else None,
         n_threads=n_threads(config) if threads is None else threads,

@@ -14,6 +14,7 @@ from eventsnn.datasets import Dataset
 from eventsnn.errors import ConfigError
 from eventsnn.experiments.build_shared import (
     build_first_spike_loss,
+    build_image_shift,
     build_optimizer,
     build_schedule,
     build_silent,
@@ -138,6 +139,7 @@ def build_trainer(config: FirstSpikeConfig, network: Sequential, *, threads: int
         min_slope=training.min_slope,
         time_noise=training.time_noise * config.network.tau_syn,
         input_dropout=training.input_dropout,
+        image_shift=build_image_shift(config),
         learn=_learn(config),
         regularizers=[DelayL2(item.strength, of=item.of) for item in training.regularizers],
         n_threads=n_threads(config) if threads is None else threads,

@@ -30,6 +30,7 @@ from eventsnn.experiments.schema_training import (
 __all__ = [
     "available_cores",
     "build_first_spike_loss",
+    "build_image_shift",
     "build_optimizer",
     "build_schedule",
     "build_silent",
@@ -62,7 +63,16 @@ def build_spike_dataset(dataset: GeneratedConfig | Mnist, tau_syn: float) -> Dat
     if not isinstance(dataset, Mnist):
         return generate_dataset(dataset, tau_syn)
     options = dataset.model_dump(exclude={"name"})
-    return load_mnist(28 if dataset.name == "mnist" else 16, tau_syn=tau_syn, **options)
+    return load_mnist(dataset.side, tau_syn=tau_syn, **options)
+
+
+def build_image_shift(config: Config) -> Any:
+    """How training images are moved; None where they are not."""
+    from eventsnn.training.input_noise import ImageShift
+
+    if config.training.image_shift == 0:
+        return None
+    return ImageShift((config.dataset.side, config.dataset.side), config.training.image_shift)
 
 
 def build_first_spike_loss(loss: CrossEntropyConfig | MSEConfig | ShiftInvariantMSEConfig) -> Any:

@@ -12,12 +12,17 @@ experiment by ``network.engine``.
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, Self
 
 from pydantic import model_validator
 
 from eventsnn.experiments.schema_base import Strict, described
-from eventsnn.experiments.schema_clocked import ClockedDatasetConfig, ClockedNetworkConfig, ClockedTrainingConfig
+from eventsnn.experiments.schema_clocked import (
+    ClockedDatasetConfig,
+    ClockedMnist,
+    ClockedNetworkConfig,
+    ClockedTrainingConfig,
+)
 from eventsnn.experiments.schema_dataset import DatasetConfig, MnistImages
 from eventsnn.experiments.schema_first_spike import FirstSpikeNetworkConfig, FirstSpikeTrainingConfig
 from eventsnn.experiments.schema_network import NetworkConfig, WeightInit
@@ -35,6 +40,17 @@ class Config(Strict):
     dataset: Any = described("data set and its options")
     network: Any = described("neurons, layers and initial weights")
     training: CommonTraining = described("how the network is trained")
+
+    @model_validator(mode="after")
+    def _only_images_are_moved(self) -> Self:
+        is_image = isinstance(self.dataset, MnistImages)
+        as_currents = isinstance(self.dataset, ClockedMnist) and self.dataset.encoding.name == "currents"
+        if self.training.image_shift > 0 and (not is_image or as_currents):
+            what = "dataset.encoding is currents" if as_currents else f"dataset {self.dataset.name} has no images"
+            raise ValueError(f"training.image_shift moves images of spikes, but {what}")
+        if self.training.input_dropout > 0 and as_currents:
+            raise ValueError("training.input_dropout leaves out input spikes, but dataset.encoding is currents")
+        return self
 
     @property
     @abstractmethod
@@ -182,8 +198,6 @@ class ClockedConfig(Config):
             raise ValueError("training.learn.v_threshold is given, but no unit of the network has a threshold")
         if training.regularizers and not network.hidden:
             raise ValueError("training.regularizers act on hidden units, but network.hidden is empty")
-        if training.input_dropout > 0 and isinstance(dataset, MnistImages) and dataset.encoding.name == "currents":
-            raise ValueError("training.input_dropout leaves out input spikes, but dataset.encoding is currents")
         if training.method == "eprop":
             self._require_eprop_fits()
         return self

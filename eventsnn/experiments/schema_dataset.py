@@ -115,6 +115,11 @@ class MnistImages(Strict):
     n_test: PositiveInt | None = default(None, "use the first n_test test images; null: all")
     path: str | None = default(None, "file with the images; null: the shipped one")
 
+    @property
+    def side(self) -> int:
+        """Rows, and columns, of an image."""
+        return 28 if self.name == "mnist" else 16
+
     @model_validator(mode="after")
     def _fraction_of_shuffled(self) -> MnistImages:
         if self.test_fraction is not None and self.split != "shuffled":

@@ -215,6 +215,7 @@ class CommonTraining(Strict):
     optimizer: OptimizerConfig = default({"name": "adam"}, "optimiser and its options")
     schedule: ScheduleConfig = default({"name": "constant"}, "how the learning rate changes over the epochs")
     input_dropout: float = default(0.0, "probability that an input spike is left out in training", ge=0, lt=1)
+    image_shift: int = default(0, "pixels by which images are moved at most in training, at random", ge=0, le=15)
     dtype: Literal["float32", "float64"] = default("float32", "precision of weights and voltages")
     seed: Seed = default(0, "seed of the initial weights, the order of samples and the noise")
     threads: PositiveInt | None = default(

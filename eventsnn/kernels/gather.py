@@ -53,6 +53,27 @@ def drop_events(events, draws, probability):
 
 
 @kernel
+def shift_events(events, moves, height, width, channels):
+    """Move every sample's image by (down, right) = moves[sample] pixels, in place; spikes beyond the edge are left out.
+
+    moves : int64, (n_samples, 2); neuron = (row * width + column) * channels + channel. The order of the events stays,
+    as all of a sample move by as much.
+    """
+    written, start = 0, 0
+    for b in range(events.offsets.size - 1):
+        end = events.offsets[b + 1]
+        down, right = moves[b, 0], moves[b, 1]
+        for k in range(start, end):
+            pixel = events.neurons[k] // channels
+            row, column = pixel // width + down, pixel % width + right
+            events.neurons[written] = events.neurons[k] + (down * width + right) * channels
+            events.times[written] = events.times[k]
+            written += 0 <= row < height and 0 <= column < width
+        start = end
+        events.offsets[b + 1] = written
+
+
+@kernel
 def count_spikes(events, counts):
     """counts : float64, (n_samples, n_neurons), filled with the number of events of every neuron."""
     counts[:, :] = 0.0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["BATCH", "DELAY", "DROPOUT", "FIXED", "INPUT_TIME", "SAMPLE", "SPIKE", "root_of", "stream"]
+__all__ = ["BATCH", "DELAY", "DROPOUT", "FIXED", "IMAGE", "INPUT_TIME", "SAMPLE", "SPIKE", "root_of", "stream"]
 
 #: Keys of the streams. Savepoints depend on them.
-FIXED, BATCH, SAMPLE, DELAY, SPIKE, INPUT_TIME, DROPOUT = range(7)
+FIXED, BATCH, SAMPLE, DELAY, SPIKE, INPUT_TIME, DROPOUT, IMAGE = range(8)
 
 
 def root_of(seed: int | np.random.SeedSequence) -> np.random.SeedSequence:

@@ -26,7 +26,7 @@ from eventsnn.simulation.parallel import BlockPool, require_threads, sample_bloc
 from eventsnn.spikes import Spikes
 from eventsnn.training.clocked_model import clocked_model_of
 from eventsnn.training.hardware import Hardware
-from eventsnn.training.input_noise import InputNoise
+from eventsnn.training.input_noise import ImageShift, InputNoise
 from eventsnn.training.learned_delays import LearnedDelay
 from eventsnn.training.losses import FirstSpikeLoss
 from eventsnn.training.metrics import EpochMetrics, Metrics, Predictions
@@ -64,6 +64,7 @@ class Trainer:
     time_noise : standard deviation of Gaussian noise on the input times, reflected at 0, in the unit of the times; what
         it moves beyond the last step of a clock comes in the last step
     input_dropout : probability that an input spike is left out in training
+    image_shift : `ImageShift`: move training images by a few pixels, at random; None for no moves
     t_max : end of every simulation, in the unit of the times; losses on potentials look at them until then
     output : population of a Network that the loss looks at; default: the last one
     learn : what is learned, and its relative learning rate: ``{"weight": 1.0, "delay": 0.3, "tau_mem": 0.1}``, by kind
@@ -98,6 +99,7 @@ class Trainer:
         min_slope: float = 0.0,
         time_noise: float = 0.0,
         input_dropout: float = 0.0,
+        image_shift: ImageShift | None = None,
         t_max: float = np.inf,
         output: str | None = None,
         learn: Mapping[str, float | LearnedDelay] | None = None,
@@ -108,11 +110,9 @@ class Trainer:
     ) -> None:
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
             raise ValidationError(f"Trainer.batch_size: must be an integer >= 1, got {batch_size!r}")
-        for name, value in (("min_slope", min_slope), ("time_noise", time_noise)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValidationError(f"Trainer.{name}: must be >= 0, got {value}")
-        if not 0 <= input_dropout < 1:
-            raise ValidationError(f"Trainer.input_dropout: must be >= 0 and < 1, got {input_dropout}")
+        if not (math.isfinite(min_slope) and min_slope >= 0):
+            raise ValidationError(f"Trainer.min_slope: must be >= 0, got {min_slope}")
+        self._input_noise = InputNoise(time_noise, input_dropout, seed, image_shift)
         if not t_max > 0:
             raise ValidationError(f"Trainer.t_max: must be > 0, got {t_max}")
         if silent == "default":
@@ -138,13 +138,12 @@ class Trainer:
         self.max_dw_norm = max_dw_norm
         self.min_slope = min_slope
         self.time_noise = time_noise
-        self.input_dropout = input_dropout
+        self.input_dropout, self.image_shift = input_dropout, image_shift
         self.t_max = float(t_max)
         self.n_threads = require_threads(n_threads)
         self.history: list[EpochMetrics] = []
         self._optimizer = OptimizerState(optimizer, self._model.arrays, self._model.rates)
         self._rng = np.random.Generator(np.random.PCG64(seed))  # the order of the samples
-        self._input_noise = InputNoise(time_noise, input_dropout, seed)
         self._silent_state = silent.start([*self._model.hidden_sizes, self._model.n_outputs]) if silent else {}
         self._allocate(frozenset())
 
@@ -210,8 +209,7 @@ class Trainer:
             self._model.check(valid.spikes, valid.labels)
         else:
             valid = None
-        if isinstance(train.spikes, Currents) and (self.time_noise > 0 or self.input_dropout > 0):
-            raise ValidationError("Trainer.time_noise, input_dropout: only for inputs that are spikes")
+        self._input_noise.check(train.spikes)
         if self._model.shared(train.spikes) != self._shared:
             self._allocate(self._model.shared(train.spikes))
         with BlockPool(self.n_threads) as pool:

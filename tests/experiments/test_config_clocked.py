@@ -123,6 +123,13 @@ def test_load_config_reads_every_option(tmp_path, values):
         ),
         (RATE, {"training.learn": {"weights": 0}}, "training.learn leaves nothing to learn"),
         (RATE, {"training.input_dropout": 0.1}, "training.input_dropout leaves out input spikes"),
+        (
+            RATE,
+            {"training.image_shift": 1},
+            "training.image_shift moves images of spikes, but dataset.encoding is curr",
+        ),
+        (LATENCY, {"training.image_shift": 16}, "training.image_shift: must be <= 15"),
+        ("yin_yang", {"training.image_shift": 1}, "but dataset yin_yang has no images"),
         (RATE, {"network.hidden": [], "network.recurrent": {"name": "torch_linear"}}, "recurrent needs hidden layers"),
         (
             RATE,

@@ -108,7 +108,12 @@ SYNAPTIC = {"name": "synaptic", "alpha": 0.5, "beta": 0.9, "reset": "zero"}
     "config",
     [
         latency(),
-        latency(training__input_dropout=0.2, training__schedule={"name": "cosine"}, network__decode="latency"),
+        latency(
+            training__input_dropout=0.2,
+            training__image_shift=1,
+            training__schedule={"name": "cosine"},
+            network__decode="latency",
+        ),
         latency(network__neuron=SYNAPTIC, training__learn=ALL_LEARNED, network__bias=True),
         latency(training__learn={"tau_mem": 1.0, "tau_syn": 1.0}, training__truncate=4, training__detach_reset=False),
         latency(

@@ -11,6 +11,7 @@ from eventsnn import (
     Adam,
     Dense,
     FirstSpikeCrossEntropy,
+    ImageShift,
     MarginPenalty,
     Network,
     Population,
@@ -180,13 +181,14 @@ LEARN = {"weight": 1.0, "hidden->hidden.delay": 20.0, "tau_mem": 2.0, "hidden.ta
 
 def test_the_same_bits_for_any_number_of_threads_and_after_a_savepoint():
     train, weights = Split(70), []
+    noise = {"time_noise": 1e-4, "input_dropout": 0.1, "image_shift": ImageShift((2, 2), 1)}
     for n_threads in (1, 2):
-        own = trainer(learn=LEARN, n_threads=n_threads, time_noise=1e-4, input_dropout=0.1)
+        own = trainer(learn=LEARN, n_threads=n_threads, **noise)
         own.fit(train, None, 2, progress=False)
         weights.append(own.state_dict()["weights"])
-    stopped = trainer(learn=LEARN, time_noise=1e-4, input_dropout=0.1)
+    stopped = trainer(learn=LEARN, **noise)
     stopped.fit(train, None, 1, progress=False)
-    resumed = trainer(learn=LEARN, time_noise=1e-4, input_dropout=0.1)
+    resumed = trainer(learn=LEARN, **noise)
     resumed.load_state_dict(stopped.state_dict())
     resumed.fit(train, None, 2, progress=False)
     weights.append(resumed.state_dict()["weights"])
