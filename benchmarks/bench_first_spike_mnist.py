@@ -56,7 +56,9 @@ def main() -> None:
     options = parser.parse_args()
     print_machine()
 
-    config = load_config("mnist", {"training.dtype": "float32", "training.epochs": 10_000, "network.hidden": [350]})
+    # noise on the times, but all input spikes, which the floor has too
+    settings = {"time_noise": 0.8, "input_dropout": 0.0, "image_shift": 0, "dtype": "float32", "epochs": 10_000}
+    config = load_config("mnist", {f"training.{key}": value for key, value in settings.items()})
     dataset = build_dataset(config)
     network = build_network(config, dataset.n_inputs, dataset.n_classes)
     trainer = build_trainer(config, network, threads=2)
