@@ -44,6 +44,7 @@ PUBLIC = [
     "Gaussian",
     "Hardware",
     "IFRun",
+    "ImageShift",
     "IntegralCrossEntropy",
     "Layer",
     "Leaky",
