@@ -41,7 +41,8 @@ class ImageShift:
     pixels: int = 1
 
     def __post_init__(self) -> None:
-        sizes = tuple(count("ImageShift: shape", n) for n in self.shape)
+        given = self.shape if isinstance(self.shape, (tuple, list)) else ()
+        sizes = tuple(count("ImageShift: shape", n) for n in given)
         if len(sizes) not in (2, 3) or min(sizes) < 1:
             raise ValidationError(f"ImageShift: shape must be (height, width[, channels]), each >= 1, got {self.shape}")
         if count("ImageShift: pixels", self.pixels) >= min(sizes[:2]):

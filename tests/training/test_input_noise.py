@@ -97,6 +97,7 @@ def test_image_shift_moves_whole_images():
 @pytest.mark.parametrize(
     ("shape", "pixels", "message"),
     [
+        (28, 1, r"ImageShift: shape must be \(height, width.*got 28$"),
         ((28,), 1, r"ImageShift: shape must be \(height, width"),
         ((28, 0), 1, r"ImageShift: shape must be \(height, width"),
         ((28, 2.5), 1, "ImageShift: shape: must be an integer"),
